@@ -1,0 +1,1 @@
+"""Figures, each as a ratio against a baseline that is measured in the same run."""

@@ -1,0 +1,72 @@
+"""What the benchmarks share: times, percentiles, memory and a running server."""
+
+import contextlib
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+import httpx
+
+
+def times(call: Callable[[], object], runs: int) -> list[float]:
+    """Seconds of each of several calls, sorted."""
+    taken = []
+    for _ in range(runs):
+        began = time.perf_counter()
+        call()
+        taken.append(time.perf_counter() - began)
+    return sorted(taken)
+
+
+def at(sorted_values: Sequence[float], share: float) -> float:
+    """The value below which a share of the values lies."""
+    return sorted_values[min(int(len(sorted_values) * share), len(sorted_values) - 1)]
+
+
+def peak_memory(pid: int | str = "self") -> int:
+    """Most bytes of memory that a process has held."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    found = re.search(r"VmHWM:\s+(\d+) kB", status)
+    return int(found[1]) * 1024 if found else 0
+
+
+def keytrail(*arguments: str) -> list[str]:
+    """The command line of keytrail."""
+    return [sys.executable, "-m", "keytrail", *arguments]
+
+
+@contextlib.contextmanager
+def server(directory: Path, config: Path) -> Iterator[tuple[httpx.Client, float, int]]:
+    """A running server on a store: a client for it, the seconds until it was ready, its process id."""
+    began = time.perf_counter()
+    process = subprocess.Popen(
+        keytrail("serve", "--data", str(directory), "--config", str(config), "--port", "0", "--log-format", "text"),
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+    )
+    try:
+        assert process.stderr is not None
+        address = ""
+        for line in process.stderr:
+            found = re.search(r"address=(\S+)", line)
+            if found:
+                address = found[1]
+                break
+        ready = time.perf_counter() - began
+        # Nobody reads on: the pipe must not fill.
+        subprocess.Popen(["cat"], stdin=process.stderr, stdout=subprocess.DEVNULL)
+        with httpx.Client(base_url=address, timeout=60) as client:
+            yield client, ready, process.pid
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def say(what: str, value: str, against: str = "") -> None:
+    """One figure."""
+    print(f"   {what}: {value}" + (f"   ({against})" if against else ""), flush=True)

@@ -1,0 +1,55 @@
+"""Records to measure with: the demo's traffic, without what makes a record large, and all of it."""
+
+import base64
+import gzip
+import json
+from collections.abc import Iterable, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from keytrail.demo.traffic import history
+from keytrail.demo.world import build_world
+
+CAPTURES = Path(__file__).parents[1] / "tests" / "captures"
+NOW = datetime.now(UTC)
+
+
+def with_geo(records: int, days: int = 30) -> Iterator[bytes]:
+    """Made-up traffic as a gateway with a GeoIP database writes it, about 1 kB a record."""
+    return history(build_world(), end=NOW, days=days, records=records)
+
+
+def slim(records: int, days: int = 30) -> Iterator[bytes]:
+    """The same without geo and recorded requests, about 600 bytes a record."""
+    nowhere = {
+        "Country": {"ISOCode": ""},
+        "City": {"GeoNameID": 0, "Names": None},
+        "Location": {"Latitude": 0.0, "Longitude": 0.0, "TimeZone": ""},
+    }
+    for blob in with_geo(records, days):
+        record = msgspec.msgpack.decode(blob)
+        record["Geo"] = nowhere
+        record["RawRequest"] = record["RawResponse"] = ""
+        yield msgspec.msgpack.encode(record)
+
+
+def captured_records(name: str) -> list[bytes]:
+    """The records of one of the captures of a real gateway."""
+    with gzip.open(CAPTURES / name / "records.ndjson.gz") as lines:
+        return [base64.b64decode(json.loads(line)["record"]) for line in lines]
+
+
+def detailed(records: int) -> Iterator[bytes]:
+    """Records with recorded requests and responses: the capture of a real gateway, over and over."""
+    blobs = captured_records("msgpack-detailed-graphql-tcp")
+    return (blobs[number % len(blobs)] for number in range(records))
+
+
+def write_capture(path: Path, blobs: Iterable[bytes]) -> None:
+    """A file for `keytrail import`."""
+    encoder = msgspec.json.Encoder()
+    with path.open("wb") as file:
+        for blob in blobs:
+            file.write(encoder.encode({"list": "analytics-tyk-system-analytics", "record": blob}) + b"\n")

@@ -1,0 +1,222 @@
+"""How a command reaches the records: through a running server, or the store in this process.
+
+One process holds a data directory. A command beside a running server finds the server's socket in the directory and
+goes through it; `--url` and `--token` reach a server elsewhere; where there is neither, the application is run in
+this process. All three are the same HTTP API, so a command has one way of working.
+"""
+
+import contextlib
+import stat
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import anyio.from_thread
+import httpx
+from starlette.types import ASGIApp
+
+from keytrail.cli.wiring import Assembly, assembled, data_directory
+from keytrail.collect.files import InOrder
+from keytrail.config import Settings
+from keytrail.errors import KeytrailError, StoreBusy
+from keytrail.record import Reason, Rejected, Taken
+from keytrail.web.ingest import MOST_ORIGIN
+from keytrail.web.server import SOCKET_NAME, Local, socket_address
+
+_TIMEOUT: Final = httpx.Timeout(600, connect=5)
+_PIECE: Final = 256 * 1024
+_ALIVE_SECONDS: Final = 5.0
+"""How long a server may take to say that it lives."""
+
+
+class NoStore(KeytrailError):
+    """There is no data directory.
+
+    Args:
+        directory: Where it would be.
+    """
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(f"there is no data directory {directory}; --data or store.url says where it is")
+
+
+class Refused(KeytrailError):
+    """The server refused.
+
+    Args:
+        status: HTTP status.
+        message: What it said.
+    """
+
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(f"the server refused ({status}): {message}")
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Reached:
+    """A way to the API.
+
+    Attributes:
+        client: Sends requests.
+        here: The parts, where the store is in this process; else None.
+    """
+
+    client: httpx.Client
+    here: Assembly | None
+
+    def get(self, path: str, parameters: dict[str, str] | None = None) -> httpx.Response:
+        """Ask for something.
+
+        Raises:
+            KeytrailError: The server can't be reached or refuses; with its message.
+        """
+        return _checked(lambda: self.client.get(path, params=parameters))
+
+    def post(self, path: str, parameters: dict[str, str], body: bytes) -> httpx.Response:
+        """Send something.
+
+        Raises:
+            KeytrailError: The server can't be reached or refuses; with its message.
+        """
+        # The client copies what is left after each packet, so it gets small pieces.
+        pieces = (body[start : start + _PIECE] for start in range(0, len(body), _PIECE))
+        headers = {"Content-Length": str(len(body))}
+        return _checked(lambda: self.client.post(path, params=parameters, content=pieces, headers=headers))
+
+
+@contextlib.contextmanager
+def reach(settings: Settings, url: str = "", token: str = "", *, make: bool = False) -> Iterator[Reached]:
+    """The nearest way to the records.
+
+    Args:
+        settings: The settings.
+        url: Address of a server elsewhere; "" for the data directory of the settings.
+        token: Token for that server.
+        make: Make the data directory if it is missing.
+
+    Raises:
+        NoStore: There is no data directory.
+        StoreBusy: A process holds the data directory but answers no requests; the message says which.
+        KeytrailError: No server answers at the address.
+    """
+    if url:
+        with _client_of(url, token) as client:
+            yield Reached(client, None)
+        return
+    directory = data_directory(settings)
+    if not make and not directory.exists():
+        raise NoStore(directory)
+    with contextlib.ExitStack() as stack:
+        if _is_socket(directory / SOCKET_NAME):
+            address = stack.enter_context(socket_address(directory))
+            client = stack.enter_context(
+                httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://keytrail", timeout=_TIMEOUT)
+            )
+            if _answers(client):
+                yield Reached(client, None)
+                return
+        try:
+            assembly = stack.enter_context(assembled(settings))
+        except StoreBusy as error:
+            raise StoreBusy(f"{error}, which answers no requests: wait until it ends, or end it") from error
+        client = stack.enter_context(in_process(Local(assembly.service.app)))
+        yield Reached(client, assembly)
+
+
+def _client_of(url: str, token: str) -> httpx.Client:
+    headers = {"Authorization": token} if token else {}
+    try:
+        if httpx.URL(url).scheme in {"http", "https"}:
+            return httpx.Client(base_url=url, headers=headers, timeout=_TIMEOUT)
+    except (httpx.InvalidURL, UnicodeEncodeError):
+        pass
+    raise KeytrailError(f"--url: {url!r} is not an address such as https://stats.example.com, or --token is no token")
+
+
+@contextlib.contextmanager
+def in_process(app: ASGIApp) -> Iterator[httpx.Client]:
+    """A client of an application that runs in this process."""
+    with anyio.from_thread.start_blocking_portal() as portal:
+        asynchronous = httpx.AsyncClient(
+            transport=httpx.ASGITransport(app), base_url="http://keytrail", timeout=_TIMEOUT
+        )
+
+        class _Bridge(httpx.BaseTransport):
+            def handle_request(self, request: httpx.Request) -> httpx.Response:
+                async def send() -> tuple[int, httpx.Headers, bytes]:
+                    answer = await asynchronous.request(
+                        request.method, request.url, headers=request.headers, content=request.read()
+                    )
+                    return answer.status_code, answer.headers, answer.content
+
+                status, headers, content = portal.call(send)
+                return httpx.Response(status, headers=headers, content=content)
+
+        with httpx.Client(transport=_Bridge(), base_url="http://keytrail") as client:
+            yield client
+
+
+def _is_socket(path: Path) -> bool:
+    try:
+        return stat.S_ISSOCK(path.stat().st_mode)
+    except OSError:
+        return False
+
+
+def _answers(client: httpx.Client) -> bool:
+    try:
+        return client.get("/healthz", timeout=_ALIVE_SECONDS).status_code == httpx.codes.OK
+    except httpx.TransportError:
+        return False
+
+
+def _checked(send: Any) -> httpx.Response:
+    try:
+        answer: httpx.Response = send()
+    except httpx.InvalidURL as error:
+        raise KeytrailError(f"the address can't be used: {error}") from error
+    except httpx.TransportError as error:
+        raise KeytrailError(f"the server does not answer: {error}") from error
+    if answer.status_code >= httpx.codes.BAD_REQUEST:
+        try:
+            message = answer.json()["Message"]
+        except (ValueError, KeyError, TypeError):
+            message = answer.reason_phrase
+        raise Refused(answer.status_code, message)
+    return answer
+
+
+class There:
+    """A running server as the target of an import.
+
+    Args:
+        reached: The way to it.
+        form: What the lines hold.
+    """
+
+    def __init__(self, reached: Reached, form: str) -> None:
+        self._reached = reached
+        self._form = form
+        self._sending = InOrder()
+
+    def seen(self, batch_id: str, offset: int) -> list[dict[str, Any]]:
+        """What was confirmed of a chunk."""
+        found: list[dict[str, Any]] = self._reached.get(f"/api/v1/imports/{batch_id}/{offset}").json()["data"]
+        return found
+
+    def send(
+        self, batch_id: str, offset: int, lines: Sequence[bytes], following: str, attempt: int, origin: str
+    ) -> Future[Taken]:
+        """Send the lines in the other thread, while this one reads the next."""
+        body = b"\n".join(lines) + b"\n"
+        about = {"next": following, "attempt": str(attempt), "origin": origin[-MOST_ORIGIN:], "format": self._form}
+
+        def send() -> Taken:
+            answer = self._reached.post(f"/api/v1/imports/{batch_id}/{offset}", about, body).json()
+            rejected = [Rejected(r["line"], Reason(r["reason"]), r["detail"]) for r in answer["rejected"]]
+            return Taken(answer["stored"], answer["duplicate"], rejected)
+
+        return self._sending.submit(send)

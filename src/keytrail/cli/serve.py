@@ -1,0 +1,98 @@
+"""`keytrail serve`: the API and the pages in one process."""
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from keytrail.cli import app
+from keytrail.cli.options import Config, Data, Logs, given, parse_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from keytrail.cli.wiring import Assembly
+
+
+@app.command()
+def serve(
+    config: Config = None,
+    data: Data = None,
+    host: Annotated[str | None, typer.Option("--host", help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", min=0, max=65535, help="Port to listen on; 0 takes a free one.")
+    ] = None,
+    wait_lock: Annotated[
+        str, typer.Option("--wait-lock", help="How long to wait for another process to let go, such as 60s.")
+    ] = "0s",
+    log_format: Logs = "auto",
+) -> None:
+    """API and pages in one process, until SIGTERM or Ctrl-C."""
+    wait = parse_seconds(wait_lock)
+    from keytrail.telemetry import set_up_logging
+
+    set_up_logging(log_format)
+    run(config, given(data, server__host=host, server__port=port), wait=wait)
+
+
+def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0) -> None:
+    """Serve until told to stop.
+
+    Args:
+        config: Settings file; None looks in the usual places.
+        overrides: What the command line says, by dotted name.
+        wait: Seconds to wait for another process to let go of the data directory.
+
+    Raises:
+        StoreBusy: Another process holds the data directory.
+        KeytrailError: The address can't be had.
+    """
+    import structlog
+
+    from keytrail.cli.tokens import WatchedTokens
+    from keytrail.cli.wiring import assembled, data_directory
+    from keytrail.config import load
+    from keytrail.web.server import listen
+    from keytrail.web.server import serve as serve_app
+
+    log = structlog.get_logger("keytrail")
+    settings = load(config, overrides=overrides)
+    directory = data_directory(settings)
+    # The directory first: a predecessor that is waited for has the address, too.
+    with assembled(settings, wait=wait) as parts, listen(settings.server.host, settings.server.port) as listening:
+        parts.service.gate.follow(WatchedTokens(settings, lambda: load(config, overrides=overrides), config))
+        address = address_of(settings.server.host, listening.getsockname()[1])
+
+        def ready() -> None:
+            log.info("ready", address=address, data=str(directory))
+            if settings.redis.url:
+                log.warning("redis.url is set, but this version reads no Redis: keytrail import takes files")
+            if not settings.tokens:
+                _tell_how_to_get_in(parts, address)
+
+        serve_app(
+            parts.service.app,
+            listening,
+            directory,
+            ready=ready,
+            threads=settings.server.threads,
+            trusted_proxies=settings.server.trusted_proxies,
+        )
+    log.info("stopped")
+
+
+def _tell_how_to_get_in(parts: "Assembly", address: str) -> None:
+    """Nobody could ask anything: whoever sees this terminal may sign in. Logs are seen by more people than that."""
+    import structlog
+
+    structlog.get_logger("keytrail").warning("no token is set up; keytrail token create makes one")
+    if sys.stderr.isatty():
+        link = f"{address}{parts.settings.server.public_path}/signin?code={parts.service.gate.link_code()}"
+        typer.echo(f"Sign in once, within 15 minutes: {link}", err=True)
+
+
+def address_of(host: str, port: int) -> str:
+    """The address as a link that can be opened on this machine."""
+    shown = {"0.0.0.0": "127.0.0.1", "::": "[::1]"}.get(host, f"[{host}]" if ":" in host else host)  # noqa: S104
+    return f"http://{shown}:{port}"

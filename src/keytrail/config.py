@@ -1,0 +1,296 @@
+"""The settings: one documented table.
+
+Every setting stands in a TOML file (`keytrail.toml`) and, by the same name, in the environment
+(`KEYTRAIL_SECTION__NAME`; the environment wins). An unknown or ill-typed setting stops the start with its name.
+`docs/settings.md` is held against these classes by a test.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Any, Final, Literal
+from zoneinfo import ZoneInfo
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+
+from keytrail.errors import ConfigError
+
+FILE_NAME: Final = "keytrail.toml"
+ENV_PREFIX: Final = "KEYTRAIL_"
+NOT_SETTINGS: Final = frozenset({"KEYTRAIL_CLI_TOKEN"})
+"""Variables of the environment that options of the command line are read from."""
+
+NEVER_KEPT: Final = frozenset(
+    {
+        "api-key",
+        "apikey",
+        "authorization",
+        "cookie",
+        "cookie2",
+        "proxy-authorization",
+        "set-cookie",
+        "set-cookie2",
+        "x-access-token",
+        "x-amz-security-token",
+        "x-api-key",
+        "x-auth-token",
+        "x-tyk-authorization",
+    }
+)
+"""Header names, lower case, that `privacy.headers` may not list: their whole purpose is to carry a credential."""
+
+Permission = Literal["analytics", "logs", "ingest", "admin"]
+PositiveInt = Annotated[int, Field(gt=0)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
+
+
+class Server(_Section):
+    """Where and how the HTTP server listens."""
+
+    host: str = Field("127.0.0.1", description="Address to listen on.")
+    port: Annotated[int, Field(ge=0, le=65535)] = Field(8080, description="Port to listen on; 0 takes a free one.")
+    public_path: str = Field("", description="Path prefix under which a reverse proxy serves us, such as `/stats`.")
+    trusted_proxies: list[str] = Field(
+        default_factory=list, description="Addresses whose `X-Forwarded-…` headers are believed."
+    )
+    secret: SecretStr = Field(
+        SecretStr(""), description="Signs sessions; made in the data directory if empty. The same on all servers."
+    )
+    threads: PositiveInt = Field(8, description="Requests that are answered at the same time.")
+
+    @field_validator("public_path")
+    @classmethod
+    def _rooted(cls, value: str) -> str:
+        if value and not value.startswith("/"):
+            msg = "must start with /"
+            raise ValueError(msg)
+        return value.rstrip("/")
+
+
+class Store(_Section):
+    """Where records are kept."""
+
+    url: str = Field(
+        "chdb:./data",
+        description="`chdb:<folder>` embeds the engine; `clickhouse://user:password@host:port/database` is a server.",
+        repr=False,
+    )
+    cluster: str = Field("", description="Name of a ClickHouse cluster. Not used by this version yet.")
+    readers: PositiveInt = Field(3, description="Queries that run at the same time.")
+    max_memory: PositiveInt = Field(2_000_000_000, description="Memory that one query may use, bytes.")
+    max_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Time that one query may take, seconds.")
+
+    @field_validator("url")
+    @classmethod
+    def _known(cls, value: str) -> str:
+        scheme = value.partition(":")[0]
+        if scheme not in {"chdb", "clickhouse"}:
+            msg = f"has the unknown scheme {scheme!r}; use chdb: or clickhouse:"
+            raise ValueError(msg)
+        return value
+
+    @property
+    def directory(self) -> Path | None:
+        """Folder of the embedded engine; None for a server."""
+        scheme, _, rest = self.url.partition(":")
+        return Path(rest.removeprefix("//") or "./data") if scheme == "chdb" else None
+
+
+class Redis(_Section):
+    """Where gateways put their records."""
+
+    url: str | list[str] = Field(
+        "",
+        description="`redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; a list for several gateways; "
+        "empty collects nothing. Not used by this version yet.",
+        repr=False,
+    )
+    prefix: str = Field(
+        "analytics-", description="The gateway's prefix of its analytics lists. Not used by this version yet."
+    )
+
+
+class Privacy(_Section):
+    """What is kept of what could identify or betray somebody."""
+
+    keys: Literal["auto", "hash", "keep"] = Field(
+        "auto", description="`auto` hashes what is not shaped like a hash (8, 16, 32, 64 hex digits)."
+    )
+    headers: list[str] = Field(
+        default_factory=lambda: ["host", "content-type", "content-length", "user-agent", "accept", "x-request-id"],
+        description="Headers that are kept of recorded requests and responses.",
+    )
+    bodies: Literal["drop", "keep"] = Field("drop", description="Bodies of recorded requests and responses.")
+    body_limit: PositiveInt = Field(4096, description="Longest body that is kept, bytes.")
+    query_values: Literal["mask", "keep"] = Field("mask", description="Values in query strings.")
+    client_ip: Literal["keep", "truncate", "drop"] = Field(
+        "keep", description="Client addresses, also in forwarding headers; `truncate` keeps /24 or /48."
+    )
+
+    @field_validator("headers")
+    @classmethod
+    def _no_credentials(cls, value: list[str]) -> list[str]:
+        for name in value:
+            if name.lower() in NEVER_KEPT:
+                msg = f"{name!r} holds credentials and is never kept"
+                raise ValueError(msg)
+        return [name.lower() for name in value]
+
+
+class Token(_Section):
+    """One bearer of a token: what it may do and see."""
+
+    name: str = Field(description="Name for logs; any text, unique.")
+    sha256: str = Field(description="SHA-256 of the token, hex.", pattern=r"^[0-9a-fA-F]{64}$")
+    org: str = Field("", description="The organisation that it sees; `*` with `admin` sees all.")
+    permissions: list[Permission] = Field(
+        default=["analytics"], description="Any of `analytics`, `logs`, `ingest`, `admin`."
+    )
+    expires: date | None = Field(None, description="Last day on which it is valid, UTC.")
+    apis: list[str] | None = Field(None, description="The only API ids that it sees.")
+
+    @model_validator(mode="after")
+    def _all_orgs_with_admin(self) -> "Token":
+        if self.org == "*" and "admin" not in self.permissions:
+            msg = "org: `*` needs the permission `admin`"
+            raise ValueError(msg)
+        return self
+
+
+class Settings(BaseSettings):
+    """All settings of keytrail."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
+    )
+
+    timezone: str = Field("UTC", description="Zone of the days of the compatible API: an IANA name.")
+    track_all_paths: bool = Field(True, description="Count untracked paths as endpoints too; applied when reading.")
+    page_size: PositiveInt = Field(10, description="Rows of a page of the compatible API.")
+    server: Server = Server()
+    store: Store = Store()
+    redis: Redis = Redis()
+    privacy: Privacy = Privacy()
+    tokens: list[Token] = Field(default_factory=list, description="Who may ask; see `keytrail token create`.")
+
+    @field_validator("timezone")
+    @classmethod
+    def _zone(cls, value: str) -> str:
+        try:
+            ZoneInfo(value)
+        except (KeyError, ValueError, OSError):
+            msg = f"{value!r} is not a known time zone"
+            raise ValueError(msg) from None
+        return value
+
+    @model_validator(mode="after")
+    def _unique_tokens(self) -> "Settings":
+        for attribute in ("name", "sha256"):
+            seen: set[str] = set()
+            for token in self.tokens:
+                value = str(getattr(token, attribute)).lower()
+                if value in seen:
+                    msg = f"two tokens have the same {attribute}: {token.name!r}"
+                    raise ValueError(msg)
+                seen.add(value)
+        return self
+
+
+def find_file() -> Path | None:
+    """The first settings file of: the working directory, the system's folder, the user's folder."""
+    folders = (
+        Path(),
+        Path(platformdirs.site_config_dir("keytrail")),
+        Path(platformdirs.user_config_dir("keytrail")),
+    )
+    return next((path for folder in folders if (path := folder / FILE_NAME).is_file()), None)
+
+
+def load(file: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read the settings.
+
+    Args:
+        file: A TOML file; None looks in the usual places, and none there means the defaults.
+        overrides: Values of the command line by dotted name, which win over everything.
+
+    Raises:
+        ConfigError: A file that can't be read, an unknown or ill-typed setting; names it.
+    """
+    path = file or find_file()
+    if path and not path.is_file():
+        raise ConfigError(f"settings file {path}: no such file" if not path.exists() else f"{path} is no file")
+    _refuse_unknown_environment(os.environ)
+
+    class _Sourced(Settings):
+        @classmethod
+        def settings_customise_sources(  # type: ignore[override] # the library passes the sources by keyword
+            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
+            return (sources["init_settings"], sources["env_settings"], *toml)
+
+    try:
+        return _Sourced(**_nested(overrides or {}))
+    except ValidationError as error:
+        raise ConfigError(_explain(error, path)) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"settings file {path}: {error}") from error
+    except OSError as error:
+        raise ConfigError(f"settings file {path}: {error.strerror}") from error
+    except SettingsError as error:
+        raise ConfigError(f"environment: {error}") from error
+
+
+def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
+    nested: dict[str, Any] = {}
+    for name, value in dotted.items():
+        *sections, last = name.split(".")
+        place = nested
+        for section in sections:
+            place = place.setdefault(section, {})
+        place[last] = value
+    return nested
+
+
+def _refuse_unknown_environment(environment: Mapping[str, str]) -> None:
+    """The settings library lets some misspelt names pass, so each is looked up here."""
+    for name in environment:
+        if not name.upper().startswith(ENV_PREFIX) or name in NOT_SETTINGS:
+            continue
+        section, *rest = name[len(ENV_PREFIX) :].lower().split("__")
+        field = Settings.model_fields.get(section)
+        inner = field.annotation if field else None
+        known = inner is not None and (
+            not rest
+            or (
+                len(rest) == 1
+                and isinstance(inner, type)
+                and issubclass(inner, _Section)
+                and rest[0] in inner.model_fields
+            )
+        )
+        if not known:
+            raise ConfigError(f"environment variable {name}: unknown setting")
+
+
+def _explain(error: ValidationError, path: Path | None) -> str:
+    where = f"settings ({path})" if path else "settings"
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        name = ".".join(str(part) for part in item["loc"]) or "settings"
+        text = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
+        lines.append(f"{where}: {name}: {text}")
+    return "\n".join(lines)

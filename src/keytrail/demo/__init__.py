@@ -1,0 +1,1 @@
+"""Believable gateway traffic, sent through the real pipeline."""

@@ -1,0 +1,1 @@
+"""Questions and their answers: parse, plan, choose tables, build SQL, run, shape."""

@@ -1,0 +1,121 @@
+"""The plan of a question: which tables give its answer at the least cost, exactly.
+
+A range is cut into whole UTC days in the middle, read from a day rollup, fine edges, read from the 15-minute
+rollup of the same family, and what no quarter of an hour covers, read from raw rows. So the cost of a long range
+hardly grows, and a local day of any zone is exact.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from keytrail.query.catalog import DIMENSIONS, METRICS, PARTS
+from keytrail.query.request import Query
+from keytrail.query.zones import Span, Steps, steps
+from keytrail.store.tables import BUCKET_SECONDS, BY_API, BY_CLIENT, BY_KEY, DAY_SECONDS, RAW, Family, Rollup
+
+_FINE: Final = BUCKET_SECONDS * 1000
+_DAY: Final = DAY_SECONDS * 1000
+
+# Cheapest first: fewest rows.
+_FAMILIES: Final = (BY_API, BY_CLIENT, BY_KEY)
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """Stretches of time that one table answers for.
+
+    Attributes:
+        table: Name of the table.
+        raw: It is the raw table.
+        spans: The stretches, in ms since the epoch, apart from each other and in order.
+    """
+
+    table: str
+    raw: bool
+    spans: tuple[Span, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a question is answered.
+
+    Attributes:
+        segments: Tables and their stretches, which together are the range, each instant once.
+        steps: The steps, if the question has them.
+    """
+
+    segments: tuple[Segment, ...]
+    steps: Steps | None
+
+
+def plan(query: Query) -> Plan:
+    """Choose the tables for a question."""
+    cut = steps(query.spans, query.step, query.zone) if query.step else None
+    family = _family(query)
+    if family is None:
+        return Plan((Segment(RAW, raw=True, spans=query.spans),) if query.spans else (), cut)
+    pieces = cut.pieces if cut else query.spans
+    raw: list[Span] = []
+    fine: list[Span] = []
+    day: list[Span] = []
+    for piece in pieces:
+        _cut(piece, raw, fine, day)
+    segments = [
+        Segment(Rollup(family, DAY_SECONDS).table, raw=False, spans=_joined(day)),
+        Segment(Rollup(family, BUCKET_SECONDS).table, raw=False, spans=_joined(fine)),
+        Segment(RAW, raw=True, spans=_joined(raw)),
+    ]
+    return Plan(tuple(segment for segment in segments if segment.spans), cut)
+
+
+def _family(query: Query) -> Family | None:
+    """The cheapest family of rollups that has every column that the question needs; None: only raw rows have."""
+    names = [*query.dimensions, *(f.dimension for f in query.filters)]
+    needed = {column for name in names for column in DIMENSIONS[name].columns}
+    for metric in query.metrics:
+        for part in METRICS[metric].parts:
+            needed.update(PARTS[part].columns)
+    if query.scope.apis is not None:
+        needed.add("api_id")
+    of_clients = any(
+        f.dimension == "oauth_client"
+        and ((f.operator == "is" and f.value != "") or (f.operator == "is_not" and f.value == ""))
+        for f in query.filters
+    )
+    for family in _FAMILIES:
+        # The clients' rollup leaves out the records without a client.
+        if family is BY_CLIENT and not of_clients:
+            continue
+        if needed <= {*family.columns, "org_id"}:
+            return family
+    return None
+
+
+def _cut(piece: Span, raw: list[Span], fine: list[Span], day: list[Span]) -> None:
+    first, last = -(-piece.start // _FINE) * _FINE, piece.end // _FINE * _FINE
+    if first >= last:
+        raw.append(piece)
+        return
+    raw.append(Span(piece.start, first))
+    first_day, last_day = -(-first // _DAY) * _DAY, last // _DAY * _DAY
+    if first_day >= last_day:
+        fine.append(Span(first, last))
+    else:
+        fine.append(Span(first, first_day))
+        day.append(Span(first_day, last_day))
+        fine.append(Span(last_day, last))
+    raw.append(Span(last, piece.end))
+
+
+def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """Neighbours made one, empty ones left out."""
+    joined: list[Span] = []
+    for span in spans:
+        if span.start >= span.end:
+            continue
+        if joined and joined[-1].end == span.start:
+            joined[-1] = Span(joined[-1].start, span.end)
+        else:
+            joined.append(span)
+    return tuple(joined)

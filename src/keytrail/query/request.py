@@ -1,0 +1,121 @@
+"""A question, once it is understood: what the planner and the builder work on."""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+from keytrail.errors import Forbidden, RequestError
+from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
+from keytrail.query.zones import Span, Step, days, zone
+
+LONGEST_RANGE_DAYS = 3_660
+"""Ten years and their leap days."""
+
+ALL_TIME = Span(946_684_800_000, 4_102_444_800_000)
+"""From 2000 to 2100: every instant that a record may have."""
+
+LARGEST_STEP_COUNT = 100_000
+"""More rows of a series than anybody reads; keeps a request for minutes of years from filling the memory."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What the asker may see; every statement carries it (`build.py`).
+
+    Attributes:
+        org: The organisation; None is all of them.
+        apis: The only API ids; None is all of them.
+    """
+
+    org: str | None
+    apis: frozenset[str] | None = None
+
+    def check_api(self, api_id: str) -> None:
+        """Refuse an API that may not be seen.
+
+        Raises:
+            Forbidden: It may not be seen.
+        """
+        if self.apis is not None and api_id not in self.apis:
+            raise Forbidden("User does not have access to the API with ID.")
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """A condition on a dimension.
+
+    Attributes:
+        dimension: Name of a dimension.
+        operator: Name of an operator.
+        value: One value, or a list where the operator takes many.
+    """
+
+    dimension: str
+    operator: str
+    value: Any
+
+    def __post_init__(self) -> None:
+        if self.dimension not in DIMENSIONS:
+            raise RequestError(f"unknown dimension {self.dimension!r}")
+        if self.operator not in OPERATORS:
+            raise RequestError(f"unknown operator {self.operator!r}")
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A column to sort by: a metric or dimension of the query."""
+
+    column: str
+    descending: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Query:
+    """A question.
+
+    Attributes:
+        scope: What the asker may see.
+        spans: The range, as stretches of instants, apart from each other and in order.
+        zone: Zone of the steps: an IANA name.
+        dimensions: Names of the dimensions, in the order of the answer.
+        metrics: Names of the metrics.
+        filters: Conditions, all of which must hold.
+        step: Cut the range into steps, which come first in the rows as an index into `zones.steps`.
+        order: What to sort by, most important first.
+        having_hits: Leave out rows without a hit.
+        limit: Rows of the page; None is all.
+        offset: Rows before the page.
+    """
+
+    scope: Scope
+    spans: tuple[Span, ...]
+    zone: str
+    dimensions: tuple[str, ...]
+    metrics: tuple[str, ...]
+    filters: tuple[Filter, ...] = ()
+    step: Step | None = None
+    order: tuple[Order, ...] = ()
+    having_hits: bool = True
+    limit: int | None = None
+    offset: int = field(default=0)
+
+    def __post_init__(self) -> None:
+        for name in self.dimensions:
+            if name not in DIMENSIONS:
+                raise RequestError(f"unknown dimension {name!r}")
+        for name in self.metrics:
+            if name not in METRICS:
+                raise RequestError(f"unknown metric {name!r}")
+
+
+def day_range(first: date, last: date, zone_name: str) -> tuple[Span, ...]:
+    """The local days from `first` to `last`, both included, as stretches of instants.
+
+    Raises:
+        RequestError: The end lies before the start, or the range is over ten years.
+    """
+    if last < first:
+        raise RequestError(f"the end {last} lies before the start {first}")
+    if (last - first).days > LONGEST_RANGE_DAYS:
+        raise RequestError(f"the range from {first} to {last} is over ten years")
+    return days(first, last, zone(zone_name))

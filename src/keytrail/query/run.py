@@ -1,0 +1,60 @@
+"""Answer a question: plan, choose tables, build SQL, run, shape."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from keytrail.query.build import build
+from keytrail.query.plan import Plan, plan
+from keytrail.query.request import Query
+from keytrail.query.zones import Label
+from keytrail.store.client import Engine
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Rows of an answer.
+
+    Attributes:
+        rows: Mappings by the names of dimensions and metrics; with steps also `step`, a `Label`.
+        total_rows: Rows without the limit.
+        plan: How it was answered.
+        sql: The statement.
+        read_rows: Rows that the engine read.
+        seconds: Time that the engine took.
+    """
+
+    rows: list[dict[str, Any]]
+    total_rows: int
+    plan: Plan
+    sql: str
+    read_rows: int
+    seconds: float
+
+
+def run(engine: Engine, query: Query) -> Answer:
+    """Answer a question.
+
+    Raises:
+        StoreAway: It took too long or too much memory.
+        StoreError: The engine refused the statement.
+    """
+    chosen = plan(query)
+    if not chosen.segments:
+        # A day that a zone skipped altogether (Apia, 30 December 2011).
+        return Answer([], 0, chosen, "", 0, 0.0)
+    sql, parameters = build(query, chosen)
+    found = engine.query(sql, parameters)
+    labels = chosen.steps.labels if chosen.steps else ()
+    rows = [_shaped(query, labels, row) for row in found.rows]
+    total = found.rows[0][-1] if found.rows else 0
+    return Answer(rows, total, chosen, sql, found.read_rows, found.seconds)
+
+
+def _shaped(query: Query, labels: tuple[Label, ...], row: tuple[Any, ...]) -> dict[str, Any]:
+    shaped: dict[str, Any] = {}
+    values = iter(row)
+    if labels:
+        shaped["step"] = labels[next(values)]
+    for name in (*query.dimensions, *query.metrics):
+        shaped[name] = next(values)
+    return shaped

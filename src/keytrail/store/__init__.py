@@ -1,0 +1,1 @@
+"""The store: the engine, its tables, and what is written to them."""

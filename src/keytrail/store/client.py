@@ -1,0 +1,308 @@
+"""The one seam to the engine: the only module that imports its driver.
+
+The embedded engine is chDB behind clickhouse-connect. One handle writes and a few read, because a handle runs one
+statement at a time; a handle whose statement failed is dropped, as its state is not known. Calls block: run them in
+threads, the engine lets go of the interpreter while it works.
+"""
+
+import queue
+import re
+import shutil
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+import clickhouse_connect
+import pyarrow as pa
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+
+from keytrail.config import Store
+from keytrail.errors import StoreAway, StoreError, StoreFull
+from keytrail.store.lock import DirectoryLock
+
+DATABASE: Final = "keytrail"
+
+INSERT_SETTINGS: Final[Mapping[str, Any]] = {
+    "insert_deduplicate": 1,
+    # Without it a batch that is tried three times counts three times in the rollups.
+    "deduplicate_blocks_in_dependent_materialized_views": 1,
+    "async_insert": 0,
+    "max_partitions_per_insert_block": 0,
+    # A view's rows are grouped already; merging them once more on the way in cost a quarter of the time.
+    "optimize_on_insert": 0,
+    # One thread inserts while another decodes: on two cores more threads only get in each other's way.
+    "max_threads": 1,
+    "max_insert_threads": 1,
+}
+
+
+class Code:
+    """Names of the engine's error codes that are told apart."""
+
+    TOO_MANY_ROWS = 158
+    TIMEOUT_EXCEEDED = 159
+    TOO_SLOW = 160
+    NETWORK_ERROR = 210
+    SOCKET_TIMEOUT = 209
+    MEMORY_LIMIT_EXCEEDED = 241
+    NOT_ENOUGH_SPACE = 243
+    TOO_MANY_BYTES = 307
+    TOO_MANY_ROWS_OR_BYTES = 396
+    CANNOT_WRITE = 75
+
+
+_AWAY: Final = frozenset(
+    {
+        Code.TOO_MANY_ROWS,
+        Code.TIMEOUT_EXCEEDED,
+        Code.TOO_SLOW,
+        Code.NETWORK_ERROR,
+        Code.SOCKET_TIMEOUT,
+        Code.MEMORY_LIMIT_EXCEEDED,
+        Code.TOO_MANY_BYTES,
+        Code.TOO_MANY_ROWS_OR_BYTES,
+    }
+)
+_ERROR_NAME: Final = re.compile(r"\(([A-Z][A-Z_]+)\)\s*$")
+_NO_SPACE_TEXT: Final = "No space left on device"
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """What a query gave.
+
+    Attributes:
+        names: The columns.
+        rows: One tuple a row.
+        read_rows: Rows that the engine read for it.
+        seconds: Time that it took.
+    """
+
+    names: tuple[str, ...]
+    rows: list[tuple[Any, ...]]
+    read_rows: int
+    seconds: float
+
+    def dicts(self) -> list[dict[str, Any]]:
+        """The rows as mappings by column."""
+        return [dict(zip(self.names, row, strict=True)) for row in self.rows]
+
+
+class Engine(Protocol):
+    """What the rest of the store needs of an engine."""
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement that only reads; values are bound by name (`{name:Type}`)."""
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that changes something, on the handle that writes."""
+
+    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+        """Insert all rows or none under a deduplication token."""
+
+    def close(self) -> None:
+        """Let go of everything; safe to call twice."""
+
+
+class Handles:
+    """An engine as a writing handle and a few reading ones, whatever opens them.
+
+    Args:
+        open_handle: Opens one more handle on the database.
+        readers: How many queries may run at the same time.
+        limits: Settings of every query that reads.
+    """
+
+    def __init__(self, open_handle: Callable[[], Client], *, readers: int, limits: Mapping[str, Any]) -> None:
+        self._open_handle = open_handle
+        self._limits = dict(limits)
+        self._readers = readers
+        self._closed = False
+        self._write_lock = threading.Lock()
+        self._writer: Client | None = open_handle()
+        self._idle: queue.LifoQueue[Client | None] = queue.LifoQueue()
+        # Opened at the first use: a handle costs time and memory.
+        for _ in range(readers):
+            self._idle.put(None)
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+        """Run a statement that only reads.
+
+        Raises:
+            StoreAway: It took too long or too much, or the engine is away.
+            StoreError: The engine refused it.
+        """
+        began = time.perf_counter()
+        with self._reader() as client, _engine_errors(secretive=bool(parameters)):
+            result = client.query(sql, parameters=dict(parameters or {}), settings=self._limits)
+            read = int((result.summary or {}).get("read_rows", 0))
+            return Rows(
+                tuple(result.column_names),
+                [tuple(row) for row in result.result_rows],
+                read,
+                time.perf_counter() - began,
+            )
+
+    def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
+        """Run a statement that changes something.
+
+        Raises:
+            StoreError: The engine refused it.
+        """
+        with self._writing() as client, _engine_errors(secretive=bool(parameters)):
+            client.command(sql, parameters=dict(parameters or {}))
+
+    def insert(self, table: str, rows: pa.Table, token: str) -> None:
+        """Insert all rows or none.
+
+        Raises:
+            StoreFull: There is no room.
+            StoreError: The engine refused it; whether something was written is not known.
+        """
+        with self._writing() as client, _engine_errors():
+            client.insert_arrow(table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token})
+
+    def close(self) -> None:
+        """Close every handle; waits for what runs."""
+        if self._closed:
+            return
+        self._closed = True
+        with self._write_lock:
+            if self._writer is not None:
+                self._writer.close()
+        # Each comes back when its query has ended.
+        for _ in range(self._readers):
+            client = self._idle.get()
+            if client is not None:
+                client.close()
+        # Whoever asks now must learn that it is closed, not wait for a handle.
+        for _ in range(self._readers):
+            self._idle.put(None)
+
+    @contextmanager
+    def _reader(self) -> Iterator[Client]:
+        client = self._idle.get()
+        try:
+            if self._closed:
+                raise StoreAway("the store is closed")
+            if client is None:
+                with _engine_errors():
+                    client = self._open_handle()
+            yield client
+        except BaseException:
+            # Also for an interruption: what the handle was doing is not known.
+            _drop(client)
+            client = None
+            raise
+        finally:
+            self._idle.put(client)
+
+    @contextmanager
+    def _writing(self) -> Iterator[Client]:
+        with self._write_lock:
+            if self._closed:
+                raise StoreAway("the store is closed")
+            if self._writer is None:
+                self._writer = self._open_handle()
+            try:
+                yield self._writer
+            except BaseException:
+                _drop(self._writer)
+                self._writer = None
+                raise
+
+
+class EmbeddedEngine(Handles):
+    """chDB in this process, its data in one folder that this process holds alone.
+
+    Args:
+        directory: The data directory; made if missing.
+        settings: The store's settings.
+        wait: Seconds to wait for another process to let go of the folder.
+
+    Raises:
+        StoreBusy: Another process holds the folder; the message says which.
+        StoreError: The folder can't be made or is no store.
+    """
+
+    def __init__(self, directory: Path, settings: Store, *, wait: float = 0) -> None:
+        self.directory = directory
+        self._lock = DirectoryLock(directory)
+        self._lock.acquire(wait=wait)
+        self._previous_tempdir = tempfile.tempdir
+        try:
+            self._private_temporary_folder()
+            path = str(directory / "engine")
+            with _engine_errors():
+                first = clickhouse_connect.get_client(interface="chdb", path=path)
+                first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
+                first.close()
+            super().__init__(
+                lambda: clickhouse_connect.get_client(interface="chdb", path=path, database=DATABASE),
+                readers=settings.readers,
+                limits={
+                    "max_execution_time": settings.max_seconds,
+                    "max_memory_usage": settings.max_memory,
+                },
+            )
+        except BaseException:
+            self._release()
+            raise
+
+    def close(self) -> None:
+        """Close the handles and let go of the folder."""
+        if not self._closed:
+            super().close()
+            self._release()
+
+    def _private_temporary_folder(self) -> None:
+        """Each insert goes through a temporary file: killed, it must not stay where others read or nobody looks."""
+        folder = self.directory / "tmp"
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(mode=0o700)
+        tempfile.tempdir = str(folder)
+
+    def _release(self) -> None:
+        tempfile.tempdir = self._previous_tempdir
+        self._lock.release()
+
+
+def _drop(client: Client | None) -> None:
+    if client is not None:
+        try:
+            client.close()
+        except ClickHouseError:
+            return
+
+
+@contextmanager
+def _engine_errors(*, secretive: bool = False) -> Iterator[None]:
+    """Turn the driver's exceptions into ours, with the cause kept.
+
+    Args:
+        secretive: Say which error it is and no more: the engine quotes the statement with its bound values, and one
+            of these may be a key.
+    """
+    try:
+        yield
+    except ClickHouseError as error:
+        code = error.code if isinstance(error, DatabaseError) else None
+        text = str(error)
+        full = _NO_SPACE_TEXT in text or code in {Code.NOT_ENOUGH_SPACE, Code.CANNOT_WRITE}
+        if secretive:
+            name = _ERROR_NAME.search(text)
+            text = f"the engine's error {code}{f' ({name[1]})' if name else ''}"
+        if full:
+            raise StoreFull(text) from error
+        if code in _AWAY:
+            raise StoreAway(text) from error
+        raise StoreError(text) from error
+    except OSError as error:
+        # The driver writes a temporary file for each insert, on the same disk.
+        raise StoreFull(str(error)) from error

@@ -1,0 +1,66 @@
+"""Bring a store to the schema of this version: numbered SQL files, each run once, in order.
+
+A released file is never changed. A file that was run halfway (the process was killed) is run again from its
+first statement that has no effect yet: every statement makes or drops one thing, so it can be asked whether it is
+there.
+"""
+
+import re
+from importlib import resources
+from typing import Final
+
+from keytrail.errors import SchemaError, StoreError
+from keytrail.store.client import Engine
+
+_TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
+    version UInt32,
+    name String,
+    applied_at DateTime64(3, 'UTC') DEFAULT now64(3)
+) ENGINE = MergeTree ORDER BY version"""
+
+
+def migrations() -> list[tuple[int, str, list[str]]]:
+    """Every migration: its number, its name and its statements."""
+    found = []
+    for file in resources.files("keytrail.store").joinpath("sql").iterdir():
+        match = re.fullmatch(r"(\d{4})_(\w+)\.sql", file.name)
+        if match:
+            found.append((int(match[1]), match[2], _statements(file.read_text(encoding="utf-8"))))
+    return sorted(found)
+
+
+def _statements(text: str) -> list[str]:
+    without_comments = re.sub(r"^--.*$", "", text, flags=re.MULTILINE)
+    return [statement.strip() for statement in without_comments.split(";\n") if statement.strip(" \n;")]
+
+
+def migrate(engine: Engine) -> list[str]:
+    """Apply what is missing.
+
+    Returns:
+        The names of the migrations that were applied.
+
+    Raises:
+        SchemaError: The store was made by a newer version, or a statement failed; the message names it.
+    """
+    engine.command(_TABLE)
+    applied = {row[0] for row in engine.query("SELECT version FROM migrations").rows}
+    known = migrations()
+    newer = applied - {number for number, _, _ in known}
+    if newer:
+        raise SchemaError(f"the store has migration {max(newer)}, which this version does not know: use a newer one")
+    done = []
+    for number, name, statements in known:
+        if number in applied:
+            continue
+        for statement in statements:
+            try:
+                engine.command(re.sub(r"^CREATE (TABLE|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", statement))
+            except StoreError as error:
+                raise SchemaError(f"migration {number:04} {name}: {error}") from error
+        engine.command(
+            "INSERT INTO migrations (version, name) VALUES ({version:UInt32}, {name:String})",
+            {"version": number, "name": name},
+        )
+        done.append(f"{number:04} {name}")
+    return done

@@ -1,0 +1,232 @@
+"""The tables: raw requests, the rollups on them, and the table of batches.
+
+Raw rows are the truth. Each rollup is a materialized view on them: rows with equal dimensions within a bucket are
+added up. The numbered files in `sql/` are what a store is really made from and never change once released; a test
+holds them against what this module says. Measured costs and the reasons for this shape: `docs/architecture.md`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from keytrail.record import BY_COLUMN, DERIVED, FIELDS
+
+BUCKET_SECONDS: Final = 15 * 60
+DAY_SECONDS: Final = 24 * 60 * 60
+
+HISTOGRAM_BITS: Final = 4
+"""A power of two is cut into 2**4 = 16 buckets, so a bucket is at most 6.25 % wide and its middle 3.2 % off."""
+
+DEDUPLICATION_WINDOW: Final = 10_000
+"""Parts whose tokens a table remembers: inserts times partitions."""
+
+
+def histogram_bucket(value: int) -> int:
+    """Number of the latency bucket that holds a value in ms; the same rule as `HISTOGRAM_SQL`.
+
+    Whole numbers only, so every machine and every order of merging gives the same: below 32 ms a bucket is one
+    value; above, the five leading bits of the value decide.
+    """
+    value = max(value, 0)
+    shift = max(value.bit_length() - HISTOGRAM_BITS - 1, 0)
+    return (shift << HISTOGRAM_BITS) + (value >> shift)
+
+
+def histogram_range(bucket: int) -> tuple[int, int]:
+    """Least and greatest value in ms of a latency bucket."""
+    shift = max((bucket >> HISTOGRAM_BITS) - 1, 0)
+    low = (bucket - (shift << HISTOGRAM_BITS)) << shift
+    return low, low + (1 << shift) - 1
+
+
+# The engine has no bit length; a double's logarithm is exact enough for every whole number below 2**48.
+_SHIFT: Final = "toUInt8(if(latency < 32, 0, floor(log2(latency)) - 4))"
+HISTOGRAM_SQL: Final = f"toUInt16({_SHIFT} * 16 + bitShiftRight(greatest(latency, 0), {_SHIFT}))"
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """A column of a rollup that is added up.
+
+    Attributes:
+        column: Its name.
+        function: How rows are merged: sum, min, max or sumMap.
+        type: Its ClickHouse type.
+        raw: What a raw row contributes, inside the aggregate function.
+        meaning: One line for people.
+    """
+
+    column: str
+    function: str
+    type: str
+    raw: str
+    meaning: str
+
+
+MEASURES: Final = (
+    Measure("records", "sum", "UInt64", "toUInt64(1)", "records"),
+    Measure("request_time_sum", "sum", "Int64", "request_time", "sum of request times, ms"),
+    Measure("latency_sum", "sum", "Int64", "latency", "sum of latencies, ms"),
+    Measure("upstream_latency_sum", "sum", "Int64", "upstream_latency", "sum of upstream latencies, ms"),
+    Measure("latency_min", "min", "Int64", "latency", "least latency, ms"),
+    Measure("latency_max", "max", "Int64", "latency", "greatest latency, ms"),
+    Measure("upstream_latency_min", "min", "Int64", "upstream_latency", "least upstream latency, ms"),
+    Measure("upstream_latency_max", "max", "Int64", "upstream_latency", "greatest upstream latency, ms"),
+    Measure("content_length_sum", "sum", "Int64", "content_length", "bytes of request bodies"),
+    Measure("network_bytes_in_sum", "sum", "Int64", "network_bytes_in", "TCP bytes in"),
+    Measure("network_bytes_out_sum", "sum", "Int64", "network_bytes_out", "TCP bytes out"),
+    Measure("first_time", "min", "DateTime64(3, 'UTC')", "time", "instant of the first record"),
+    Measure("last_time", "max", "DateTime64(3, 'UTC')", "time", "instant of the last record"),
+    Measure(
+        "latency_histogram",
+        "sumMap",
+        "Map(UInt16, UInt64)",
+        f"map({HISTOGRAM_SQL}, toUInt64(1))",
+        "records by latency bucket",
+    ),
+)
+
+COMMON: Final = ("path", "method", "api_version", "code", "kind", "track_path", "error_origin", "api_name")
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """One way of adding up, at two lengths of bucket.
+
+    Attributes:
+        name: First part of the names of its two tables.
+        lead: The dimensions that queries look up by; the bucket stands after them in the order of rows.
+        dimensions: The other dimensions.
+        where: Which raw rows it takes; "" for all.
+    """
+
+    name: str
+    lead: tuple[str, ...]
+    dimensions: tuple[str, ...]
+    where: str = ""
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """All its dimensions."""
+        return self.lead + self.dimensions
+
+
+BY_KEY: Final = Family("by_key", ("org_id", "api_key"), ("api_id", *COMMON, "alias"))
+BY_CLIENT: Final = Family("by_client", ("org_id", "oauth_id"), ("api_id", *COMMON), "oauth_id != ''")
+BY_API: Final = Family("by_api", ("org_id", "api_id"), COMMON)
+FAMILIES: Final = (BY_KEY, BY_CLIENT, BY_API)
+
+RAW: Final = "requests"
+
+
+@dataclass(frozen=True, slots=True)
+class Rollup:
+    """A rollup table: a family at one length of bucket."""
+
+    family: Family
+    seconds: int
+
+    @property
+    def table(self) -> str:
+        """Its name."""
+        return f"{self.family.name}_{'day' if self.seconds == DAY_SECONDS else '15m'}"
+
+    def select(self, where: str = "") -> str:
+        """The statement that makes its rows from raw ones; also what its view runs.
+
+        Args:
+            where: A further condition on the raw rows.
+        """
+        start = "toStartOfDay(time)" if self.seconds == DAY_SECONDS else "toStartOfInterval(time, INTERVAL 15 MINUTE)"
+        lead, rest = ", ".join(self.family.lead), ", ".join(self.family.dimensions)
+        measures = ",\n    ".join(f"{m.function}({m.raw}) AS {m.column}" for m in MEASURES)
+        conditions = " AND ".join(c for c in (self.family.where, where) if c)
+        return (
+            f"SELECT\n    {lead}, toDateTime64({start}, 0, 'UTC') AS bucket, {rest},\n    {measures}\n"
+            f"FROM {RAW}" + (f"\nWHERE {conditions}" if conditions else "") + f"\nGROUP BY {lead}, bucket, {rest}"
+        )
+
+
+ROLLUPS: Final = tuple(Rollup(family, seconds) for family in FAMILIES for seconds in (BUCKET_SECONDS, DAY_SECONDS))
+
+
+def column_types() -> dict[str, str]:
+    """ClickHouse type of each column of the raw table, in order."""
+    return {f.column: f.kind.clickhouse for f in FIELDS} | {d.column: d.clickhouse for d in DERIVED}
+
+
+def _dimension_type(column: str) -> str:
+    field = BY_COLUMN.get(column)
+    return field.kind.clickhouse if field else column_types()[column]
+
+
+def create_raw() -> str:
+    """Statement that makes the raw table.
+
+    Ordered by organisation, hour and key: a time range of an organisation is read without its other hours, and
+    within an hour a key's rows stand together.
+    """
+    # Long texts are rarely read and compress well; the others are read often.
+    packed = {"raw_request", "raw_response", "graphql_variables"}
+    lines = [
+        f"    {column} {kind}" + (" CODEC(ZSTD(1))" if column in packed else "")
+        for column, kind in column_types().items()
+    ]
+    return (
+        f"CREATE TABLE {RAW} (\n" + ",\n".join(lines) + "\n)\nENGINE = MergeTree\nPARTITION BY toYYYYMM(time)\n"
+        "ORDER BY (org_id, toStartOfHour(time), api_key, time)\n"
+        f"SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    )
+
+
+def create_rollup(rollup: Rollup) -> tuple[str, str]:
+    """Statements that make a rollup's table and its view."""
+    family = rollup.family
+    lines = [
+        *(f"    {column} {_dimension_type(column)}" for column in family.lead),
+        "    bucket DateTime64(0, 'UTC')",
+        *(f"    {column} {_dimension_type(column)}" for column in family.dimensions),
+        *(f"    {m.column} SimpleAggregateFunction({m.function}, {m.type})" for m in MEASURES),
+    ]
+    lead = ", ".join(family.lead)
+    table = (
+        f"CREATE TABLE {rollup.table} (\n" + ",\n".join(lines) + "\n)\nENGINE = AggregatingMergeTree\n"
+        f"PARTITION BY toYYYYMM(bucket)\nPRIMARY KEY ({lead}, bucket)\n"
+        f"ORDER BY ({lead}, bucket, {', '.join(family.dimensions)})\n"
+        f"SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"
+    )
+    view = f"CREATE MATERIALIZED VIEW {rollup.table}_view TO {rollup.table} AS\n{rollup.select()}"
+    return table, view
+
+
+BATCHES: Final = "batches"
+
+CREATE_BATCHES: Final = f"""CREATE TABLE {BATCHES} (
+    batch_id String,
+    offset UInt64,
+    source LowCardinality(String),
+    origin String,
+    token String,
+    taken UInt32,
+    stored UInt32,
+    rejected UInt32,
+    reasons Map(LowCardinality(String), UInt32),
+    stored_by_org Map(String, UInt32),
+    oldest DateTime64(3, 'UTC'),
+    newest DateTime64(3, 'UTC'),
+    sealed_at DateTime64(3, 'UTC'),
+    written_at DateTime64(3, 'UTC'),
+    attempt UInt16,
+    next String
+)
+ENGINE = MergeTree
+ORDER BY (batch_id, offset)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""What was written, batch by batch and chunk by chunk: the ledger, and the memory of what must not count twice."""
+
+
+def create_all() -> list[str]:
+    """Every statement that makes an empty store, in order."""
+    statements = [create_raw()]
+    for rollup in ROLLUPS:
+        statements.extend(create_rollup(rollup))
+    return [*statements, CREATE_BATCHES]

@@ -1,0 +1,185 @@
+"""Write batches so that each counts exactly once, whatever was killed and whenever.
+
+A chunk of a batch (its id and offset) goes in under a deduplication token, so a plain retry changes nothing. That is
+not enough: the engine logs a token before the part is in place, and a kill in between makes the retry a silent loss.
+So where there may have been an earlier attempt, the rows are counted afterwards, mended, and the rollups of the
+touched months compared with the raw rows.
+"""
+
+import threading
+import uuid
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+import pyarrow.compute
+
+from keytrail.record import Rejected
+from keytrail.store.client import Engine
+from keytrail.store.rebuild import mend_months
+from keytrail.store.tables import BATCHES, RAW
+
+# Its stubs know only some of its functions, and those too narrowly.
+pc: Any = pyarrow.compute
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Rows of one insert, with their place in their batch.
+
+    Attributes:
+        batch_id: The batch.
+        offset: Place of its first record in the batch.
+        taken: Records that were looked at: rows and rejected together.
+        rows: The rows, with every column of the raw table.
+        rejected: What became no row.
+        source: Kind of source: `redis`, `file` or `http`.
+        origin: The list or the file.
+        attempt: 1 if nobody can have tried to write it before.
+        sealed_at: When the source was frozen.
+        next: What a source needs to find the chunk after this one.
+    """
+
+    batch_id: str
+    offset: int
+    taken: int
+    rows: pa.Table
+    rejected: Sequence[Rejected]
+    source: str
+    origin: str
+    attempt: int
+    sealed_at: datetime
+    next: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What became of a chunk: `taken` is the sum of the three."""
+
+    stored: int
+    rejected: int
+    duplicate: int
+
+
+class Writer:
+    """The one way into the store.
+
+    Args:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        # The comparison of rollups with raw rows must not see half of another insert.
+        self._one_at_a_time = threading.Lock()
+
+    def seen(self, batch_id: str, offset: int) -> list[dict[str, Any]]:
+        """What the table of batches says of a chunk: an empty list if it was never confirmed."""
+        return self._engine.query(
+            f"SELECT taken, stored, rejected, next FROM {BATCHES} "
+            "WHERE batch_id = {batch:String} AND offset = {offset:UInt64} ORDER BY written_at",
+            {"batch": batch_id, "offset": offset},
+        ).dicts()
+
+    def write(self, chunk: Chunk, *, token: str = "") -> Written:
+        """Store a chunk and confirm it.
+
+        Args:
+            chunk: The chunk; the same batch, offset and rows each time it is tried.
+            token: A token that an earlier attempt has recorded instead of the usual one.
+
+        Raises:
+            StoreError: It could not be written; trying again with a higher `attempt` is safe.
+        """
+        with self._one_at_a_time:
+            if any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in self._repeats(chunk)):
+                return Written(0, 0, chunk.taken)
+            token = token or f"{chunk.batch_id}:{chunk.offset}"
+            if chunk.rows.num_rows:
+                self._engine.insert(RAW, chunk.rows, token)
+                if chunk.attempt > 1:
+                    token = self._make_sure(chunk, token)
+            self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
+            return Written(chunk.rows.num_rows, len(chunk.rejected), 0)
+
+    def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
+        return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []
+
+    def _make_sure(self, chunk: Chunk, token: str) -> str:
+        """Count the chunk's rows; replace them if they are not exactly what they should be; mend the rollups."""
+        place, values = _place_of(chunk)
+        stored = self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0]
+        if stored != chunk.rows.num_rows:
+            if stored:
+                self._engine.command(f"ALTER TABLE {RAW} DELETE WHERE {place} SETTINGS mutations_sync = 2", values)
+            token = f"{token}:{uuid.uuid4().hex}"
+            self._engine.insert(RAW, chunk.rows, token)
+        mend_months(self._engine, _months(chunk.rows))
+        return token
+
+
+_PLACE: Final = (
+    "batch_id = {batch:String} AND seq >= {first:UInt32} AND seq < {last:UInt32} "
+    "AND time >= fromUnixTimestamp64Milli({oldest:Int64}, 'UTC') "
+    "AND time <= fromUnixTimestamp64Milli({newest:Int64}, 'UTC')"
+)
+
+
+def _place_of(chunk: Chunk) -> tuple[str, Mapping[str, Any]]:
+    """Condition that picks exactly the chunk's rows; the time bounds keep the engine from reading everything."""
+    oldest, newest = _time_range(chunk.rows)
+    return _PLACE, {
+        "batch": chunk.batch_id,
+        "first": chunk.offset,
+        "last": chunk.offset + chunk.taken,
+        "oldest": oldest,
+        "newest": newest,
+    }
+
+
+def _counts(rows: pa.Table, column: str) -> dict[str, int]:
+    """How often each value stands in a column."""
+    return {item["values"]: item["counts"] for item in pc.value_counts(rows.column(column)).to_pylist()}
+
+
+def _time_range(rows: pa.Table) -> tuple[int, int]:
+    """Least and greatest instant of rows, in ms since the epoch."""
+    ends = pc.min_max(rows.column("time").cast(pa.int64())).as_py()
+    return ends["min"], ends["max"]
+
+
+def _months(rows: pa.Table) -> list[int]:
+    """The months of rows in UTC, as YYYYMM."""
+    return sorted(int(month) for month in pc.unique(pc.strftime(rows.column("time"), format="%Y%m")).to_pylist())
+
+
+_MILLIS: Final = pa.timestamp("ms", "UTC")
+
+
+def _ledger_row(chunk: Chunk, token: str) -> pa.Table:
+    oldest, newest = _time_range(chunk.rows) if chunk.rows.num_rows else (0, 0)
+    reasons = Counter(item.reason.value for item in chunk.rejected)
+    orgs = _counts(chunk.rows, "org_id")
+    counts = pa.map_(pa.string(), pa.uint32())
+    columns: dict[str, tuple[Any, pa.DataType]] = {
+        "batch_id": (chunk.batch_id, pa.string()),
+        "offset": (chunk.offset, pa.uint64()),
+        "source": (chunk.source, pa.string()),
+        "origin": (chunk.origin, pa.string()),
+        "token": (token, pa.string()),
+        "taken": (chunk.taken, pa.uint32()),
+        "stored": (chunk.rows.num_rows, pa.uint32()),
+        "rejected": (len(chunk.rejected), pa.uint32()),
+        "reasons": (list(reasons.items()), counts),
+        "stored_by_org": (list(orgs.items()), counts),
+        "oldest": (oldest, _MILLIS),
+        "newest": (newest, _MILLIS),
+        "sealed_at": (chunk.sealed_at, _MILLIS),
+        "written_at": (datetime.now(UTC), _MILLIS),
+        "attempt": (chunk.attempt, pa.uint16()),
+        "next": (chunk.next, pa.string()),
+    }
+    return pa.table({name: pa.array([value], kind) for name, (value, kind) in columns.items()})

@@ -1,0 +1,1 @@
+"""The HTTP server: the compatible API, our own, and the pages."""

@@ -1,0 +1,96 @@
+"""The application: what it is made of and the middleware around it."""
+
+import time
+import uuid
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from fastapi import Request
+from starlette.middleware.base import RequestResponseEndpoint
+from starlette.responses import Response
+from starlette.types import ASGIApp
+
+from keytrail import __version__
+from keytrail.config import Settings
+from keytrail.store.client import Engine
+from keytrail.web import compatible, ingest, pages, problems, system
+from keytrail.web.auth import Gate
+from keytrail.web.ingest import Collect
+from keytrail.web.openapi import Application
+from keytrail.web.paths import RawPaths
+
+log = structlog.get_logger("keytrail.web")
+
+SECURITY_HEADERS: Final = {
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
+    "frame-ancestors 'none'; base-uri 'none'",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running application and the gate that lets people into it."""
+
+    app: ASGIApp
+    gate: Gate
+
+
+def make_service(settings: Settings, engine: Engine, *, secret: str, collect: Collect | None = None) -> Service:
+    """Put the application together.
+
+    Args:
+        settings: The settings.
+        engine: Where answers come from.
+        secret: Signs sessions.
+        collect: Takes records that are sent over HTTP; None where this process may not write.
+    """
+    app = Application(
+        title="keytrail",
+        version=__version__,
+        description="Traffic analytics for API gateways.",
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+        root_path=settings.server.public_path,
+    )
+    gate = Gate(settings.tokens, secret)
+    app.state.settings = settings
+    app.state.engine = engine
+    app.state.gate = gate
+    app.state.collect = collect
+    problems.install(app)
+    for module in (compatible, ingest, system, pages):
+        app.include_router(module.router)
+    app.add_middleware(RawPaths, public_path=settings.server.public_path)
+
+    # Added last, so the outermost: every answer passes through it.
+    @app.middleware("http")
+    async def accompany(request: Request, call_next: RequestResponseEndpoint) -> Response:
+        """Give each request an id, log it without what it asked for, and set the headers that every answer has."""
+        request.state.request_id = uuid.uuid4().hex[:16]
+        request.state.principal = None
+        began = time.perf_counter()
+        try:
+            response = await call_next(request)
+        except Exception as error:
+            response = problems.unexpected(request, error)
+        response.headers["X-Request-ID"] = request.state.request_id
+        for name, value in SECURITY_HEADERS.items():
+            response.headers.setdefault(name, value)
+        route = request.scope.get("route")
+        log.info(
+            "request",
+            request_id=request.state.request_id,
+            method=request.method,
+            # The route, not the path: a path may hold a key.
+            route=getattr(route, "path", "none"),
+            status=response.status_code,
+            ms=round((time.perf_counter() - began) * 1000, 1),
+            token=request.state.principal.name if request.state.principal else None,
+        )
+        return response
+
+    return Service(app, gate)

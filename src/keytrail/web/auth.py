@@ -1,0 +1,173 @@
+"""Who is asking, and what they may do and see.
+
+A request names its bearer by a token (`Authorization: <token>` or `Authorization: Bearer <token>`), by a session
+that a one-time link began, or by coming through the socket in the data directory, whose file mode lets in only who
+may read the data anyway.
+"""
+
+import hashlib
+import hmac
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from typing import Final
+
+from fastapi import Request
+from itsdangerous import BadSignature, URLSafeTimedSerializer
+
+from keytrail.config import Permission, Token
+from keytrail.errors import Forbidden, NotAuthorised
+from keytrail.query.request import Scope
+
+ALL_ORGS: Final = "*"
+SESSION_COOKIE: Final = "keytrail_session"
+SESSION_SECONDS: Final = 30 * 24 * 3600
+LINK_SECONDS: Final = 15 * 60
+LOCAL_STATE: Final = "keytrail.local"
+"""Key of the ASGI scope that the server on the data directory's socket sets."""
+
+_EVERYTHING: Final = frozenset[Permission]({"analytics", "logs", "ingest", "admin"})
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Somebody whose request is answered.
+
+    Attributes:
+        name: Name for logs.
+        scope: What they see.
+        permissions: What they may do.
+    """
+
+    name: str
+    scope: Scope
+    permissions: frozenset[Permission]
+
+    def narrowed(self, org: str) -> Scope:
+        """The scope of one organisation.
+
+        Args:
+            org: The organisation asked for; "" leaves the scope as it is.
+
+        Raises:
+            Forbidden: They do not see it.
+        """
+        if not org or org == self.scope.org:
+            return self.scope
+        if self.scope.org is not None:
+            raise Forbidden(f"no access to the organisation {org!r}")
+        return Scope(org, self.scope.apis)
+
+
+LOCAL: Final = Principal("local", Scope(None), _EVERYTHING)
+"""Whoever can open the socket in the data directory, or was given a one-time link by who can."""
+
+
+def hash_token(token: str) -> str:
+    """What the settings hold of a token."""
+    return hashlib.sha256(token.encode()).hexdigest()
+
+
+class Gate:
+    """Tells who is asking.
+
+    Args:
+        tokens: The tokens of the settings.
+        secret: Signs sessions.
+        today: The day in UTC, for expiry.
+    """
+
+    def __init__(
+        self,
+        tokens: Iterable[Token],
+        secret: str,
+        today: Callable[[], date] = lambda: datetime.now(UTC).date(),
+    ) -> None:
+        fixed = tuple(tokens)
+        self._tokens: Callable[[], Iterable[Token]] = lambda: fixed
+        self._today = today
+        self._sessions = URLSafeTimedSerializer(secret, salt="session")
+        self._links: dict[str, float] = {}
+
+    def follow(self, tokens: Callable[[], Iterable[Token]]) -> None:
+        """Ask for the tokens at every request from now on."""
+        self._tokens = tokens
+
+    def principal(self, request: Request) -> Principal:
+        """Who sent a request.
+
+        Raises:
+            NotAuthorised: Nobody whom we know.
+        """
+        if request.scope.get(LOCAL_STATE):
+            return LOCAL
+        header = request.headers.get("authorization", "")
+        if header:
+            return self.bearer(header)
+        cookie = request.cookies.get(SESSION_COOKIE, "")
+        if cookie:
+            return self._session(cookie)
+        raise NotAuthorised
+
+    def bearer(self, header: str) -> Principal:
+        """Who bears a token.
+
+        Takes the same time whichever token it is and whether there is one: every entry is compared.
+
+        Raises:
+            NotAuthorised: No such token, or it has expired.
+        """
+        scheme, _, rest = header.strip().partition(" ")
+        token = rest.strip() if scheme.lower() == "bearer" and rest else header.strip()
+        digest = hash_token(token)
+        found: Token | None = None
+        for entry in self._tokens():
+            if hmac.compare_digest(entry.sha256.lower(), digest):
+                found = entry
+        if found is None or (found.expires is not None and found.expires < self._today()):
+            raise NotAuthorised
+        return _of_token(found)
+
+    def link_code(self) -> str:
+        """A code for a one-time link; it is good once, for a quarter of an hour."""
+        code = secrets.token_urlsafe(24)
+        self._links[code] = time.monotonic() + LINK_SECONDS
+        return code
+
+    def redeem(self, code: str) -> str:
+        """Turn a link's code into the value of a session cookie.
+
+        Raises:
+            NotAuthorised: The code was never given, was used, or is too old.
+        """
+        deadline = self._links.pop(code, 0.0)
+        if deadline < time.monotonic():
+            raise NotAuthorised
+        return self._sessions.dumps({"local": True})
+
+    def _session(self, cookie: str) -> Principal:
+        try:
+            content = self._sessions.loads(cookie, max_age=SESSION_SECONDS)
+        except BadSignature:
+            raise NotAuthorised from None
+        if isinstance(content, dict) and content.get("local") is True:
+            return LOCAL
+        raise NotAuthorised
+
+
+def _of_token(token: Token) -> Principal:
+    org = None if token.org == ALL_ORGS and "admin" in token.permissions else token.org
+    apis = None if token.apis is None else frozenset(token.apis)
+    return Principal(token.name, Scope(org, apis), frozenset(token.permissions))
+
+
+def require(principal: Principal, permission: Permission) -> None:
+    """Refuse who lacks a permission; `admin` has them all.
+
+    Raises:
+        Forbidden: They lack it.
+    """
+    if permission not in principal.permissions and "admin" not in principal.permissions:
+        raise Forbidden(f"the token lacks the permission {permission!r}")

@@ -1,0 +1,62 @@
+"""Whether the process lives, whether it can answer, and which organisations it knows."""
+
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response
+
+from keytrail import __version__
+from keytrail.errors import StoreError
+from keytrail.query.request import ALL_TIME, Order, Query
+from keytrail.query.run import run
+from keytrail.web.auth import Principal, require
+from keytrail.web.openapi import WITH_TOKEN, problems
+
+router = APIRouter(tags=["system"])
+
+
+def principal(request: Request) -> Principal:
+    """Who asks."""
+    found: Principal = request.app.state.gate.principal(request)
+    request.state.principal = found
+    return found
+
+
+Asker = Annotated[Principal, Depends(principal)]
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(content), status, media_type="application/json")
+
+
+@router.get("/healthz")
+def healthz() -> Response:
+    """The process lives."""
+    return _json({"status": "ok", "version": __version__})
+
+
+@router.get("/readyz", responses={503: {"description": "They can not; `reasons` says why."}})
+def readyz(request: Request) -> Response:
+    """Queries can be answered."""
+    try:
+        request.app.state.engine.query("SELECT 1")
+    except StoreError:
+        return _json({"status": "unavailable", "reasons": ["the store does not answer"]}, 503)
+    return _json({"status": "ok", "reasons": []})
+
+
+@router.get("/api/v1/organisations", dependencies=WITH_TOKEN, responses=problems())
+def organisations(request: Request, asker: Asker) -> Response:
+    """The organisations that have records, with the number of records of each. Needs `admin`."""
+    require(asker, "admin")
+    question = Query(
+        scope=asker.scope,
+        spans=(ALL_TIME,),
+        zone="UTC",
+        dimensions=("org",),
+        metrics=("records",),
+        order=(Order("org"),),
+        having_hits=False,
+    )
+    return _json({"data": run(request.app.state.engine, question).rows})

@@ -1,0 +1,49 @@
+import io
+import time
+
+import pytest
+from rich.console import Console
+
+from keytrail.cli import progress as shown
+from keytrail.collect.files import Summary
+from keytrail.collect.textfile import Lines
+
+
+def read_half_of(lines: int) -> Lines:
+    """A file of which a half was read; the buffer takes it all at once, so what follows is said to be as long."""
+    content = b"{}\n" * lines
+    found = Lines(io.BytesIO(content), "file.ndjson", size=2 * len(content))
+    found.take(lines, 1 << 30)
+    return found
+
+
+def test_terminal_shows_rate_and_time_left() -> None:
+    out = io.StringIO()
+    console = Console(file=out, force_terminal=True, width=140)
+    with shown.progress(console, read_half_of(1000)) as told:
+        told(Summary(lines=1000))
+    assert "file.ndjson" in out.getvalue()
+    assert "50%" in out.getvalue()
+    assert "1,000 records, " in out.getvalue()
+    assert "/s, time left" in out.getvalue()
+
+
+def test_elsewhere_a_plain_line_now_and_then(monkeypatch: pytest.MonkeyPatch) -> None:
+    out = io.StringIO()
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    with shown.progress(Console(file=out, width=200), read_half_of(1000)) as told:
+        for seconds in range(1, 14):
+            now[0] = float(seconds)
+            told(Summary(lines=seconds * 100))
+    assert out.getvalue().splitlines() == [
+        "file.ndjson: 500 records, 100/s, 50%, 5 s left",
+        "file.ndjson: 1,000 records, 100/s, 50%, 10 s left",
+    ]
+
+
+def test_quiet_shows_nothing() -> None:
+    out = io.StringIO()
+    with shown.progress(Console(file=out, force_terminal=True), read_half_of(10), quiet=True) as told:
+        told(Summary(lines=10))
+    assert out.getvalue() == ""

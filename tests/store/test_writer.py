@@ -1,0 +1,262 @@
+"""A chunk counts exactly once, in the raw table and in every rollup, whatever became of earlier attempts."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
+
+import pyarrow as pa
+import pytest
+
+from keytrail.errors import StoreError
+from keytrail.store.rebuild import differing, mend_months
+from keytrail.store.tables import ROLLUPS
+from keytrail.store.writer import Chunk, Written
+from tests.oracle.records import SECOND, Record, to_json
+from tests.product import Product
+
+# Two chunks of a batch, over two months, and another batch that has nothing to do with what goes wrong.
+FIRST = int(datetime(2026, 2, 27, tzinfo=UTC).timestamp()) * SECOND
+RECORDS = [
+    Record(
+        timestamp=FIRST + n * 3600 * SECOND,
+        org_id="o",
+        api_id=f"api-{n % 3}",
+        api_key="7f3c3ca87376cabe",
+        oauth_id="c" if n % 4 else "",
+        path="/",
+        response_code=200,
+        latency_total=n,
+        latency_upstream=n // 2,
+        request_time=n,
+    )
+    for n in range(120)
+]
+OTHERS = RECORDS[:7]
+MONTHS = (202602, 202603)
+
+
+ROUND: dict[Product, int] = {}
+
+
+def batch_of(store: Product) -> str:
+    """Each test has a batch of its own: tables remember the tokens of parts that were replaced."""
+    return f"batch {ROUND[store]}"
+
+
+def chunk(store: Product, *, attempt: int = 1, other: bool = False, offset: int = 0) -> Chunk:
+    records = OTHERS if other else RECORDS[offset : offset + 60]
+    lines = [to_json(record).encode() for record in records]
+    # Lines that are no records have their place too.
+    lines.insert(30, b"no record")
+    name = batch_of(store) + (" of another" if other else "")
+    return store.parts.intake.prepare(name, offset, lines, following="", attempt=attempt, origin="test")
+
+
+def write(store: Product, *, attempt: int = 1, other: bool = False, offset: int = 0) -> Written:
+    return store.parts.writer.write(chunk(store, attempt=attempt, other=other, offset=offset))
+
+
+def unconfirmed(store: Product) -> None:
+    """As if the process had been killed before it wrote the batch down."""
+    store.parts.engine.command("TRUNCATE TABLE batches")
+
+
+def counted(store: Product) -> dict[str, int]:
+    """Records of each rollup beside how many each should have, as the raw rows say."""
+    tables = {rollup.table: f"SELECT sum(records) FROM {rollup.table}" for rollup in ROLLUPS}
+    tables["requests"] = "SELECT count() FROM requests"
+    return {table: store.query(sql)[0][0] for table, sql in tables.items()}
+
+
+def exact(store: Product, records: list[Record]) -> None:
+    clients = sum(record.oauth_id != "" for record in records)
+    expected = {rollup.table: clients if rollup.family.name == "by_client" else len(records) for rollup in ROLLUPS}
+    assert counted(store) == expected | {"requests": len(records)}
+    latency = sum(record.latency_total for record in records)
+    for rollup in ROLLUPS:
+        if rollup.family.name != "by_client":
+            assert store.query(f"SELECT sum(latency_sum) FROM {rollup.table}") == [(latency,)]
+    assert [table for month in MONTHS for table in differing(store.parts.engine, month)] == []
+
+
+@pytest.fixture(autouse=True)
+def _neighbours(store: Product) -> None:
+    store.empty()
+    ROUND[store] = ROUND.get(store, 0) + 1
+    write(store, other=True)
+
+
+def test_the_same_chunk_twice_counts_once(store: Product) -> None:
+    """Even where the second writer thinks that it is the first: the engine knows its token."""
+    for _ in range(3):
+        write(store)
+        exact(store, RECORDS[:60] + OTHERS)
+    assert store.query(f"SELECT count() FROM batches WHERE batch_id = '{batch_of(store)}'") == [(1,)]
+
+
+def test_a_confirmed_chunk_is_a_duplicate(store: Product) -> None:
+    assert write(store) == Written(stored=60, rejected=1, duplicate=0)
+    assert write(store, attempt=2) == Written(stored=0, rejected=0, duplicate=61)
+    exact(store, RECORDS[:60] + OTHERS)
+    assert store.query(
+        f"SELECT taken, stored, rejected, attempt FROM batches WHERE batch_id = '{batch_of(store)}'"
+    ) == [(61, 60, 1, 1)]
+
+
+def test_two_chunks_of_a_batch(store: Product) -> None:
+    write(store)
+    write(store, offset=60)
+    write(store, offset=60, attempt=2)
+    exact(store, [*RECORDS[:60], *RECORDS[60:], *OTHERS])
+
+
+def test_a_second_attempt_where_nothing_was_stored(store: Product) -> None:
+    assert write(store, attempt=2) == Written(stored=60, rejected=1, duplicate=0)
+    exact(store, RECORDS[:60] + OTHERS)
+    assert store.parts.writer.seen(batch_of(store), 0) == [{"taken": 61, "stored": 60, "rejected": 1, "next": ""}]
+
+
+def _all_stored(store: Product) -> None:
+    """The kill came just before the chunk was confirmed."""
+
+
+def _raw_partly_gone(store: Product) -> None:
+    store.parts.engine.command(
+        f"ALTER TABLE requests DELETE WHERE batch_id = '{batch_of(store)}' AND seq % 3 = 0 SETTINGS mutations_sync = 2"
+    )
+
+
+def _raw_gone_but_its_token_known(store: Product) -> None:
+    store.parts.engine.command(
+        f"ALTER TABLE requests DELETE WHERE batch_id = '{batch_of(store)}' SETTINGS mutations_sync = 2",
+    )
+
+
+def _raw_partition_gone(store: Product) -> None:
+    """The other batch has no records in March."""
+    store.parts.engine.command("ALTER TABLE requests DROP PARTITION ID '202603'")
+
+
+def _a_rollup_partition_gone(store: Product) -> None:
+    store.parts.engine.command("ALTER TABLE by_key_15m DROP PARTITION ID '202602'")
+
+
+def _every_rollup_gone(store: Product) -> None:
+    for rollup in ROLLUPS:
+        store.parts.engine.command(f"TRUNCATE TABLE {rollup.table}")
+
+
+def _a_rollup_counted_twice(store: Product) -> None:
+    rollup = ROLLUPS[0]
+    store.parts.engine.command(f"INSERT INTO {rollup.table} {rollup.select()}")
+
+
+def _everything_at_once(store: Product) -> None:
+    _raw_partly_gone(store)
+    _a_rollup_partition_gone(store)
+    _a_rollup_counted_twice(store)
+
+
+HAVOC: dict[str, Callable[[Product], None]] = {
+    "nothing": _all_stored,
+    "raw rows partly gone": _raw_partly_gone,
+    "raw rows gone, token known": _raw_gone_but_its_token_known,
+    "raw partition gone": _raw_partition_gone,
+    "rollup partition gone": _a_rollup_partition_gone,
+    "every rollup gone": _every_rollup_gone,
+    "rollup counted twice": _a_rollup_counted_twice,
+    "everything at once": _everything_at_once,
+}
+
+
+@pytest.mark.parametrize("name", HAVOC)
+def test_a_second_attempt_mends(store: Product, name: str) -> None:
+    write(store)
+    HAVOC[name](store)
+    unconfirmed(store)
+    assert write(store, attempt=2) == Written(stored=60, rejected=1, duplicate=0)
+    exact(store, RECORDS[:60] + OTHERS)
+    # And a third sees that the second was good.
+    assert write(store, attempt=3) == Written(stored=0, rejected=0, duplicate=61)
+    exact(store, RECORDS[:60] + OTHERS)
+
+
+@pytest.mark.parametrize("name", ["raw rows gone, token known", "rollup partition gone"])
+def test_attempts_upon_attempts_mend(store: Product, name: str) -> None:
+    """Each attempt may fail as the one before it did, just before it was confirmed."""
+    write(store)
+    for attempt in (2, 3):
+        HAVOC[name](store)
+        unconfirmed(store)
+        write(store, attempt=attempt)
+        exact(store, RECORDS[:60] + OTHERS)
+
+
+def test_the_other_chunk_of_a_batch_is_left_alone(store: Product) -> None:
+    write(store)
+    write(store, offset=61)
+    _raw_partly_gone(store)
+    unconfirmed(store)
+    write(store, attempt=2)
+    place = f"batch_id = '{batch_of(store)}' AND seq"
+    assert store.query(f"SELECT count() FROM requests WHERE {place} < 61") == [(60,)]
+    # Of the other one's places, 61 to 120, every third is gone, and the line that is no record.
+    assert store.query(f"SELECT count() FROM requests WHERE {place} >= 61") == [(39,)]
+    assert [table for month in MONTHS for table in differing(store.parts.engine, month)] == []
+
+
+def test_a_chunk_without_rows_is_confirmed(store: Product) -> None:
+    nothing = store.parts.intake.prepare(
+        f"{batch_of(store)} empty", 0, [b"x", b"y"], following="n", attempt=2, origin="test"
+    )
+    assert store.parts.writer.write(nothing) == Written(stored=0, rejected=2, duplicate=0)
+    assert store.parts.writer.write(nothing) == Written(stored=0, rejected=0, duplicate=2)
+    assert store.query("SELECT taken, stored, rejected, reasons FROM batches WHERE batch_id LIKE '% empty'") == [
+        (2, 0, 2, {"bad_line": 2})
+    ]
+    exact(store, OTHERS)
+
+
+def test_the_ledger_tells_what_was_written(store: Product) -> None:
+    write(store)
+    found = store.parts.engine.query(f"SELECT * FROM batches WHERE batch_id = '{batch_of(store)}'").dicts()
+    assert len(found) == 1
+    row = found[0]
+    oldest, newest = (datetime.fromtimestamp(r.timestamp // SECOND, UTC) for r in (RECORDS[0], RECORDS[59]))
+    assert (row["taken"], row["stored"], row["rejected"]) == (61, 60, 1)
+    assert (row["reasons"], row["stored_by_org"]) == ({"bad_line": 1}, {"o": 60})
+    assert (row["oldest"].replace(tzinfo=UTC), row["newest"].replace(tzinfo=UTC)) == (oldest, newest)
+    assert (row["source"], row["origin"], row["attempt"]) == ("file", "test", 1)
+
+
+def test_mending_what_is_whole_does_nothing(store: Product) -> None:
+    write(store)
+    assert mend_months(store.parts.engine, MONTHS) == []
+    assert mend_months(store.parts.engine, [199001]) == []
+
+
+def test_mending_rebuilds_only_what_differs(store: Product) -> None:
+    write(store)
+    _a_rollup_partition_gone(store)
+    assert mend_months(store.parts.engine, MONTHS) == ["by_key_15m 202602"]
+    exact(store, RECORDS[:60] + OTHERS)
+    assert store.query("SELECT count() FROM system.tables WHERE name LIKE '%rebuilt'") == [(0,)]
+
+
+def test_mending_goes_on_after_a_rebuilding_that_was_killed(store: Product) -> None:
+    write(store)
+    store.parts.engine.command("CREATE TABLE by_key_15m_rebuilt AS by_key_15m")
+    store.parts.engine.command("INSERT INTO by_key_15m_rebuilt SELECT * FROM by_key_15m")
+    _a_rollup_partition_gone(store)
+    mend_months(store.parts.engine, MONTHS)
+    exact(store, RECORDS[:60] + OTHERS)
+
+
+def test_a_chunk_is_stored_whole_or_not_at_all(store: Product) -> None:
+    broken = chunk(store)
+    rows = broken.rows.set_column(0, "time", pa.array(["no time"] * broken.rows.num_rows))
+    with pytest.raises(StoreError):
+        store.parts.writer.write(replace(broken, rows=rows))
+    exact(store, OTHERS)
+    write(store)
+    exact(store, RECORDS[:60] + OTHERS)
