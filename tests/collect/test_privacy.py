@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from keytrail.collect.privacy import (
-    NEVER_KEPT,
     KeyMode,
     Privacy,
     mask_query,
@@ -14,6 +13,7 @@ from keytrail.collect.privacy import (
     truncate_address,
     truncate_forwarding,
 )
+from keytrail.config import NEVER_KEPT
 
 SECRET = "5e9d9544a1dcd60001d0ed20b9f3c2d1e0a94c5f8d7e6b5a4c3d2e1f"
 HASHED = hashlib.sha256(SECRET.encode()).hexdigest()

@@ -9,30 +9,13 @@ from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from typing import Final, Literal
 
+from keytrail.config import NEVER_KEPT
+
 MASK: Final = "***"
 """Stands where a value was taken away."""
 
 NO_KEY: Final = "00000000"
 """What a gateway writes as the key of a request without one; no secret, so never hashed."""
-
-NEVER_KEPT: Final = frozenset(
-    {
-        "api-key",
-        "apikey",
-        "authorization",
-        "cookie",
-        "cookie2",
-        "proxy-authorization",
-        "set-cookie",
-        "set-cookie2",
-        "x-access-token",
-        "x-amz-security-token",
-        "x-api-key",
-        "x-auth-token",
-        "x-tyk-authorization",
-    }
-)
-"""Header names, lower case, that `privacy.headers` may not list: their whole purpose is to carry a credential."""
 
 FORWARDING: Final = frozenset(
     {

@@ -14,12 +14,12 @@ from typing import Final, NamedTuple
 
 from keytrail.collect.privacy import (
     FORWARDING,
-    NEVER_KEPT,
     mask_query,
     mask_user_information,
     truncate_forwarding,
 )
 from keytrail.collect.secret import SHORT
+from keytrail.config import NEVER_KEPT
 
 END: Final = "\r\n\r\n"
 """What stands between the head and the body of a kept message."""
