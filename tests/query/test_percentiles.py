@@ -4,6 +4,7 @@ from datetime import date
 from fractions import Fraction
 from math import ceil
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,9 @@ from tests.query.shops import Arrival, Shops, arrivals
 SHARES = {"p50_latency": 50, "p90_latency": 90, "p95_latency": 95, "p99_latency": 99}
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 3)
 MIDNIGHT = 1772323200  # 2026-03-01 UTC
+
+# Hypothesis tells a failing example before it has made it small.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 UNHURRIED = settings(
     deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

@@ -6,6 +6,7 @@ from datetime import date
 from typing import Any
 from urllib.parse import quote
 
+import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
@@ -30,6 +31,9 @@ from tests.oracle.sums import (
     series_rows,
 )
 from tests.query.shops import PAGE_SIZE, Arrival, Shops, arrivals, in_one
+
+# Hypothesis tells a failing example before it has made it small.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 UNHURRIED = settings(
     deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]

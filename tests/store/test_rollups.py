@@ -14,6 +14,9 @@ from tests.oracle.strategies import edges, records, zones
 from tests.product import Product
 from tests.query.shops import Arrival, arrivals, line
 
+# Hypothesis tells a failing example before it has made it small.
+pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
+
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 BEFORE_AGGREGATION = {
     "request_time_sum": "request_time",
