@@ -6,7 +6,7 @@ import json
 import logging
 import os
 import re
-import select
+import selectors
 import signal
 import subprocess
 import sys
@@ -116,11 +116,18 @@ class Process:
         assert self._process.stdout is not None
         deadline = time.monotonic() + SECONDS
         while not (found := re.search(pattern, self.said)):
-            ready = select.select([self._process.stdout], [], [], deadline - time.monotonic())[0]
+            # Not select(): it can't look at descriptors above 1023, and a process of many tests has more open.
+            ready = self._readable(deadline - time.monotonic())
             data = os.read(self._process.stdout.fileno(), 65536) if ready else b""
             assert data, f"no {pattern!r} in:\n{self.said}"
             self.said += data.decode(errors="replace")
         return found
+
+    def _readable(self, seconds: float) -> bool:
+        assert self._process.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._process.stdout, selectors.EVENT_READ)
+            return bool(selector.select(seconds))
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""

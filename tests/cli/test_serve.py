@@ -71,7 +71,9 @@ def read_more(running: Process) -> str:
 
     stream = running._process.stdout
     assert stream
-    while select.select([stream], [], [], 0)[0]:
+    waiting = select.poll()
+    waiting.register(stream, select.POLLIN)
+    while waiting.poll(0):
         running.said += os.read(stream.fileno(), 65536).decode()
     return running.said
 

@@ -35,15 +35,15 @@ DEFAULT_PAGE: Final = 1
 DESCENDING: Final = {"1": True, "-1": False}
 """Grade I: the direction of `sort`."""
 
-DEFAULT_ORDER: Final = (
-    Order("hits", descending=True),
+DEFAULT_ORDER: Final = (Order("hits", descending=True),)
+TIES: Final = (
     Order("last_hit", descending=True),
     Order("path"),
     Order("api"),
     Order("key"),
     Order("code"),
 )
-"""Grade I: most hits first, ties by latest hit, then by path, API, key and code."""
+"""Grade I: most hits first (or what `by` says), ties by latest hit, then by path, API, key and code."""
 
 COUNTERS: Final[Mapping[str, str]] = {
     **{name.replace("_", ""): name for name in METRICS},
@@ -283,7 +283,7 @@ def _table(at: Desk, asked: Asked, filters: tuple[Filter, ...], parts: Mapping[s
     size = at.settings.page_size
     question = replace(
         _question(at, asked, filters, dimensions),
-        order=_unique(o for o in (*asked.order, *DEFAULT_ORDER) if o.column in (*METRICS, *dimensions)),
+        order=_unique(o for o in (*(asked.order or DEFAULT_ORDER), *TIES) if o.column in (*METRICS, *dimensions)),
         limit=size if asked.page else None,
         offset=size * max(asked.page - 1, 0),
     )
