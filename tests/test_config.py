@@ -41,6 +41,7 @@ def wrong(text: str) -> str:
         ('[server]\nport = "eighty"', "server.port: Input should be a valid integer"),
         ("[server]\nport = 65536", "server.port: Input should be less than or equal to 65535"),
         ('[server]\npublic_path = "stats"', "server.public_path: must start with /"),
+        ('[server]\npublic_path = "/api/x"', "server.public_path: must not begin with /api"),
         ("server = 1", "server: "),
         ("page_size = 0", "page_size: Input should be greater than 0"),
         ('track_all_paths = "perhaps"', "track_all_paths: Input should be a valid boolean"),

@@ -77,6 +77,10 @@ class Server(_Section):
         if value and not value.startswith("/"):
             msg = "must start with /"
             raise ValueError(msg)
+        if value.split("/")[1:2] == ["api"]:
+            # The prefix is taken off a path that has it: our own paths begin with /api too.
+            msg = "must not begin with /api, as our own paths do"
+            raise ValueError(msg)
         return value.rstrip("/")
 
 

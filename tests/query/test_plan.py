@@ -195,3 +195,10 @@ def test_ten_years_are_allowed() -> None:
     (span,) = day_range(date(2016, 3, 1), date(2026, 3, 1), "UTC")
     assert (span.end - span.start) // DAY == 3653
     assert DAY_SECONDS * 1000 == DAY
+
+
+def test_a_month_with_fine_edges_is_read_from_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("keytrail.query.plan.LONGEST_FINE", 35 * 24 * 3600 * 1000)
+    for last, tables in ((date(2026, 1, 31), ["by_api_15m"]), (date(2026, 2, 28), ["by_api_day", "by_api_15m"])):
+        spans = day_range(date(2026, 1, 1), last, "Asia/Kolkata")
+        assert [segment.table for segment in plan(question(spans, zone="Asia/Kolkata")).segments] == tables

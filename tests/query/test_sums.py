@@ -202,6 +202,22 @@ def test_every_family_of_rollups(shops: Shops, case: tuple[Question, Arrival]) -
         assert len({table.rsplit("_", 1)[0] for table in tables}) >= 3
 
 
+def test_where_each_kind_of_code_begins_and_ends(shops: Shops) -> None:
+    """Each code once as the quickest and slowest of an endpoint, beside two that are no errors."""
+    noon = 1772366400 * 10**9
+    like = Record(timestamp=noon, org_id=ORGS[0], api_id="a", api_key=BUSY_KEY, response_code=200, latency_upstream=5)
+    records = []
+    for code in (-1, 0, 100, 199, 200, 299, 300, 399, 400, 499, 500, 599, 600, 999):
+        odd = replace(like, path=f"/{code}", response_code=code)
+        records += [replace(odd, latency_total=latency, latency_upstream=latency) for latency in (1, 9)]
+        records += [replace(like, path=f"/{code}", latency_total=latency) for latency in (4, 6)]
+        records.append(replace(odd, path=f"/only {code}"))
+    shops.stock(in_one(records))
+    answer, _ = shops.ask(f"/api/activity/keys/endpoint/{BUSY_KEY}/1/3/2026/1/3/2026", "UTC", p=-1)
+    day = date(2026, 3, 1)
+    assert answer["data"] == endpoint_rows(records, org=ORGS[0], start=day, end=day, zone="UTC", key=BUSY_KEY)
+
+
 def test_hits_of_a_skipped_day(shops: Shops) -> None:
     """Where a day never was, its range has no rows and no steps, and the days around it are whole."""
     zone_name, key = "Pacific/Apia", KEYS[0]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, PARTS, VERSIONLESS, Part
+from keytrail.query.catalog import DIMENSIONS, HIT, METRICS, OPERATORS, PARTS, VERSIONLESS, Part
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import Filter, Query
 from keytrail.query.zones import Steps
@@ -38,12 +38,8 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     steps = _step_binding(chosen.steps, statement) if chosen.steps else ""
     groups = (["step"] if steps else []) + [_quoted(name) for name in query.dimensions]
     sources = [_source(query, segment, parts, scope, steps, statement) for segment in chosen.segments]
-    merged = [f"{_merge(part)} AS {part.name}" for part in parts]
     metrics = [f"{METRICS[name].sql} AS {_quoted('m_' + name)}" for name in query.metrics]
-    inner = " UNION ALL ".join(f"({source})" for source in sources) or "(SELECT 1 WHERE 0)"
-    grouped = f"SELECT {', '.join([*groups, *merged])} FROM ({inner}) AS source"
-    if groups:
-        grouped += f" GROUP BY {', '.join(groups)}"
+    grouped = sources[0] if len(sources) == 1 else _merged(sources, groups, parts)
     where = " WHERE p_hits > 0" if query.having_hits else ""
     sql = f"SELECT {', '.join([*groups, *metrics, 'count() OVER () AS total_rows'])} FROM ({grouped}){where}"
     if query.order:
@@ -53,6 +49,14 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     if query.limit is not None:
         sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
     return sql, statement.parameters
+
+
+def _merged(sources: list[str], groups: list[str], parts: list[Part]) -> str:
+    """What several tables contribute, merged: with one table there is nothing to merge, and each level costs time."""
+    union = " UNION ALL ".join(f"({source})" for source in sources)
+    merged = [f"{_merge(part)} AS {part.name}" for part in parts]
+    sql = f"SELECT {', '.join([*groups, *merged])} FROM ({union}) AS source"
+    return sql + (f" GROUP BY {', '.join(groups)}" if groups else "")
 
 
 def _order_column(query: Query, name: str) -> str:
@@ -92,8 +96,9 @@ def _source(
         unit = "toUnixTimestamp64Milli(time)" if segment.raw else "toUnixTimestamp64Second(bucket) * 1000"
         columns.insert(0, steps.replace("?", unit) + " AS step")
         groups.insert(0, "step")
-    contributions = [f"{part.raw if segment.raw else part.rollup} AS {part.name}" for part in parts]
-    conditions = [*scope, f"({' OR '.join(spans)})"]
+    only_hits = all(part.of_hits for part in parts)
+    contributions = [f"{part.expression(raw=segment.raw, only_hits=only_hits)} AS {part.name}" for part in parts]
+    conditions = [*scope, *([HIT] if only_hits else []), f"({' OR '.join(spans)})"]
     sql = f"SELECT {', '.join([*columns, *contributions])} FROM {segment.table} WHERE {' AND '.join(conditions)}"
     if groups:
         sql += f" GROUP BY {', '.join(groups)}"

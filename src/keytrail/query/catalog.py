@@ -72,84 +72,105 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
 }
 
 
+HIT: Final = "code != -1"
+"""What makes a record a hit: any other code than that of a TCP byte counter."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A contribution to metrics that every table can make.
 
     Attributes:
         name: Its name inside the statement.
-        raw: Aggregate over raw rows.
-        rollup: The same over rows of a rollup.
-        merge: Aggregate function that merges contributions.
+        function: Aggregate function.
+        raw: What it is taken of in a raw row.
+        rollup: What it is taken of in a row of a rollup.
+        condition: Which records contribute; "" for all.
+        merge: Aggregate function that merges contributions; "name" for the name at the latest instant.
         columns: Dimension columns that it needs beyond measures.
+        of_hits: Only hits contribute.
     """
 
     name: str
+    function: str
     raw: str
     rollup: str
+    condition: str = ""
     merge: str = "sum"
     columns: tuple[str, ...] = ("code",)
+    of_hits: bool = True
+
+    def expression(self, *, raw: bool, only_hits: bool) -> str:
+        """The aggregate over rows of a table.
+
+        Args:
+            raw: Over raw rows, not those of a rollup.
+            only_hits: The statement has left out what is no hit, so that it need not be asked of each aggregate: the
+                engine plans for as long as it runs, and plans longer for every condition.
+        """
+        conditions = [HIT] if self.of_hits and not only_hits else []
+        if self.condition:
+            conditions.append(self.condition)
+        # "OrNull": the least of no rows is nothing, not 0.
+        empty = "OrNull" if self.function in {"min", "max"} and conditions else ""
+        suffix = "If" if conditions else ""
+        arguments = [self.raw if raw else self.rollup, *([" AND ".join(conditions)] if conditions else [])]
+        return f"{self.function}{empty}{suffix}({', '.join(arguments)})"
 
 
-_HIT: Final = "code != -1"
-_FINE: Final = "code != -1 AND code < 400"
+_FINE: Final = "code < 400"
 
 
-def _counted(name: str, condition: str) -> Part:
-    return Part(name, f"countIf({condition})", f"sumIf(records, {condition})")
+def _counted(name: str, condition: str = "") -> Part:
+    return Part(name, "sum", "toUInt64(1)", "records", condition)
 
 
 def _summed(name: str, column: str) -> Part:
-    return Part(name, f"sumIf({column}, {_HIT})", f"sumIf({column}_sum, {_HIT})")
+    return Part(name, "sum", column, f"{column}_sum")
 
 
-def _extreme(name: str, function: str, column: str, condition: str) -> Part:
-    # "OrNull": the least of no rows is nothing, not 0.
+def _extreme(name: str, function: str, column: str, condition: str = "") -> Part:
+    return Part(name, function, column, f"{column}_{function}", condition, function)
+
+
+def _named(name: str, column: str) -> Part:
+    # Of two names at the same instant the greater, so that no order matters.
     return Part(
         name,
-        f"{function}OrNullIf({column}, {condition})",
-        f"{function}OrNullIf({column}_{function}, {condition})",
-        function,
+        "argMax",
+        f"{column}, (time, {column})",
+        f"{column}, (last_time, {column})",
+        merge="name",
+        columns=(column,),
+        of_hits=False,
     )
 
 
 PARTS: Final[dict[str, Part]] = {
     part.name: part
     for part in (
-        Part("p_records", "count()", "sum(records)", columns=()),
-        _counted("p_hits", _HIT),
+        Part("p_records", "sum", "toUInt64(1)", "records", columns=(), of_hits=False),
+        _counted("p_hits"),
         _counted("p_success", "code BETWEEN 200 AND 299"),
         _counted("p_error", "code >= 400"),
         _summed("p_request_time", "request_time"),
         _summed("p_latency", "latency"),
         _summed("p_upstream", "upstream_latency"),
-        _extreme("p_latency_max", "max", "latency", _HIT),
-        _extreme("p_latency_min", "min", "latency", _HIT),
+        _extreme("p_latency_max", "max", "latency"),
+        _extreme("p_latency_min", "min", "latency"),
         _extreme("p_latency_min_fine", "min", "latency", _FINE),
-        _extreme("p_upstream_max", "max", "upstream_latency", _HIT),
-        _extreme("p_upstream_min", "min", "upstream_latency", _HIT),
+        _extreme("p_upstream_max", "max", "upstream_latency"),
+        _extreme("p_upstream_min", "min", "upstream_latency"),
         _extreme("p_upstream_min_fine", "min", "upstream_latency", _FINE),
-        Part("p_last", f"maxIf(time, {_HIT})", f"maxIf(last_time, {_HIT})", "max"),
-        Part("p_first", f"minOrNullIf(time, {_HIT})", f"minOrNullIf(first_time, {_HIT})", "min"),
+        Part("p_last", "max", "time", "last_time", merge="max"),
+        Part("p_first", "min", "time", "first_time", merge="min"),
         _summed("p_bytes_in", "content_length"),
-        Part("p_tcp_in", "sum(network_bytes_in)", "sum(network_bytes_in_sum)", columns=()),
-        Part("p_tcp_out", "sum(network_bytes_out)", "sum(network_bytes_out_sum)", columns=()),
-        Part(
-            "p_histogram",
-            f"sumMapIf(map({HISTOGRAM_SQL}, toUInt64(1)), {_HIT})",
-            f"sumMapIf(latency_histogram, {_HIT})",
-            "sumMap",
-        ),
-        # The latest record's name; of two at the same instant the greater, so that no order matters.
-        Part("p_alias", "argMax(alias, (time, alias))", "argMax(alias, (last_time, alias))", "name", ("alias",)),
-        Part(
-            "p_api_name",
-            "argMax(api_name, (time, api_name))",
-            "argMax(api_name, (last_time, api_name))",
-            "name",
-            ("api_name",),
-        ),
-        Part("p_named_at", "max(time)", "max(last_time)", "max", ()),
+        Part("p_tcp_in", "sum", "network_bytes_in", "network_bytes_in_sum", columns=(), of_hits=False),
+        Part("p_tcp_out", "sum", "network_bytes_out", "network_bytes_out_sum", columns=(), of_hits=False),
+        Part("p_histogram", "sumMap", f"map({HISTOGRAM_SQL}, toUInt64(1))", "latency_histogram", merge="sumMap"),
+        _named("p_alias", "alias"),
+        _named("p_api_name", "api_name"),
+        Part("p_named_at", "max", "time", "last_time", merge="max", columns=(), of_hits=False),
     )
 }
 
@@ -206,7 +227,13 @@ METRICS: Final[dict[str, Metric]] = {
         Metric("success", "hits with a code from 200 to 299", "p_success", ("p_success",)),
         Metric("error", "hits with a code of 400 or more", "p_error", ("p_error",)),
         Metric("error_rate", "error / hits", _mean("p_error"), ("p_error", "p_hits")),
-        Metric("last_hit", "instant of the last hit", "toUnixTimestamp64Milli(p_last)", ("p_last",), "ms since 1970"),
+        Metric(
+            "last_hit",
+            "instant of the last hit",
+            "toUnixTimestamp64Milli(ifNull(p_last, toDateTime64(0, 3, 'UTC')))",
+            ("p_last",),
+            "ms since 1970",
+        ),
         Metric(
             "first_hit",
             "instant of the first hit",

@@ -17,6 +17,13 @@ from keytrail.store.tables import BUCKET_SECONDS, BY_API, BY_CLIENT, BY_KEY, DAY
 _FINE: Final = BUCKET_SECONDS * 1000
 _DAY: Final = DAY_SECONDS * 1000
 
+LONGEST_FINE: Final = 35 * _DAY
+"""A range up to this long that has fine edges is read from the 15-minute rollup alone, ms.
+
+To plan a second table costs more than to read the few more rows: 20 ms against 12 ms for a key's 30 days, of which
+the engine plans for half the time.
+"""
+
 # Cheapest first: fewest rows.
 _FAMILIES: Final = (BY_API, BY_CLIENT, BY_KEY)
 
@@ -61,9 +68,12 @@ def plan(query: Query) -> Plan:
     day: list[Span] = []
     for piece in pieces:
         _cut(piece, raw, fine, day)
+    edges, whole = _joined(fine), _joined(day)
+    if edges and sum(span.end - span.start for span in (*edges, *whole)) <= LONGEST_FINE:
+        edges, whole = _joined(sorted((*edges, *whole), key=lambda span: span.start)), ()
     segments = [
-        Segment(Rollup(family, DAY_SECONDS).table, raw=False, spans=_joined(day)),
-        Segment(Rollup(family, BUCKET_SECONDS).table, raw=False, spans=_joined(fine)),
+        Segment(Rollup(family, DAY_SECONDS).table, raw=False, spans=whole),
+        Segment(Rollup(family, BUCKET_SECONDS).table, raw=False, spans=edges),
         Segment(RAW, raw=True, spans=_joined(raw)),
     ]
     return Plan(tuple(segment for segment in segments if segment.spans), cut)
