@@ -14,8 +14,13 @@
     ├── UsageError           a part of keytrail was called wrongly by another: a fault of ours
     ├── FileError            a file can't be read as what it claims to be
     └── SourceError          Redis can't do it; the cause is kept
-        ├── SourceAway       Redis can't be reached: trying again may help
-        └── LeaseLost        another collector owns the batch now
+        ├── RedisUrlError    a URL that can't be read
+        ├── PrefixRefused    a prefix whose keys could not share one hash slot
+        ├── SourceUnavailable  Redis is away, starting or failing over: trying again may help
+        │   └── SourceFull   Redis is at its memory limit and refuses writes
+        ├── AccessDenied     wrong password, or the access-control list lacks a command or a key
+        ├── LeaseLost        the batch belongs to another collector now
+        └── BatchDamaged     something else took records out of a frozen batch
 
 An exception's own text may go to a log or a terminal. Over HTTP only `RequestError` shows its text.
 """
@@ -91,9 +96,43 @@ class SourceError(KeytrailError):
     """Redis can't do what was asked; the client's exception is the cause."""
 
 
-class SourceAway(SourceError):
-    """Redis can't be reached; trying again may help."""
+class RedisUrlError(SourceError, ValueError):
+    """A Redis URL can't be read; the text names the bad part and never shows the password."""
+
+    def __init__(self, part: str, why: str) -> None:
+        super().__init__(f"redis url: {part}: {why}")
+        self.part = part
+
+
+class PrefixRefused(SourceError, ValueError):
+    """The keys of a list with this prefix could not be kept in one hash slot, or would be read twice."""
+
+
+class SourceUnavailable(SourceError):
+    """Redis can't be reached or can't serve now; the call's outcome is unknown, and all are safe to repeat."""
+
+
+class SourceFull(SourceUnavailable):
+    """Redis is at its memory limit and refuses the write."""
+
+
+class AccessDenied(SourceError):
+    """Redis refused the user, a command or a key."""
 
 
 class LeaseLost(SourceError):
-    """Another collector owns the batch now; what this one did with it is not confirmed."""
+    """The batch is no longer ours: drop it. Whether our last step counted is for the store to say."""
+
+    def __init__(self, batch_id: str, why: str) -> None:
+        super().__init__(f"batch {batch_id}: {why}")
+        self.batch_id = batch_id
+
+
+class BatchDamaged(SourceError):
+    """A frozen batch holds another number of records than its state says."""
+
+    def __init__(self, batch_id: str, expected: int, found: int) -> None:
+        super().__init__(f"batch {batch_id}: {expected} records expected, {found} found: something else took them")
+        self.batch_id = batch_id
+        self.expected = expected
+        self.found = found

@@ -1,0 +1,86 @@
+"""Chunks on their way from Redis to the store: decoded, read ahead, and their lease kept meanwhile."""
+
+import hashlib
+import threading
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+from keytrail.collect.batch import Batch as Decoded
+from keytrail.collect.frozen_batch import Batch, Rejection
+from keytrail.collect.source import Source
+from keytrail.errors import SourceError
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A chunk that is ready for the store."""
+
+    blobs: Sequence[bytes]
+    decoded: Decoded
+
+    def digests(self) -> list[str]:
+        """SHA-256 of the bytes of each rejected record."""
+        return [hashlib.sha256(self.blobs[one.index]).hexdigest() for one in self.decoded.rejected]
+
+    def rejections(self) -> list[Rejection]:
+        """The rejected records as the protocol keeps them."""
+        return [
+            Rejection(one.index, one.reason.value, digest)
+            for one, digest in zip(self.decoded.rejected, self.digests(), strict=True)
+        ]
+
+
+class Ahead:
+    """The next chunk, read and decoded while the present one is inserted."""
+
+    def __init__(
+        self,
+        pool: ThreadPoolExecutor,
+        read: Callable[[], list[bytes]],
+        decode: Callable[[list[bytes]], Prepared],
+    ) -> None:
+        self._read = threading.Event()
+
+        def work() -> Prepared:
+            try:
+                blobs = read()
+            finally:
+                self._read.set()
+            return decode(blobs)
+
+        self._future: Future[Prepared] = pool.submit(work)
+
+    def has_read(self) -> None:
+        """Wait until nothing more is read from Redis."""
+        self._read.wait()
+
+    def result(self) -> Prepared:
+        """The chunk.
+
+        Raises:
+            SourceError: It could not be read.
+        """
+        return self._future.result()
+
+
+class Renewing:
+    """Renews a lease for as long as an insert takes: a rebuilt month may take longer than a lease."""
+
+    def __init__(self, source: Source, batch: Batch) -> None:
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._renew, args=(source, batch), daemon=True)
+
+    def __enter__(self) -> None:
+        self._thread.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._done.set()
+
+    def _renew(self, source: Source, batch: Batch) -> None:
+        while not self._done.wait(source.lease_seconds / 3):
+            try:
+                source.renew(batch)
+            except SourceError:
+                # Advance will say so, and is fenced.
+                return

