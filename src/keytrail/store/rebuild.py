@@ -32,6 +32,16 @@ def mend_months(engine: Engine, months: Iterable[int]) -> list[str]:
     return mended
 
 
+def months_of_raw(engine: Engine) -> list[int]:
+    """The months that have raw rows, as YYYYMM: those whose rollups can be made again."""
+    found = engine.query(
+        "SELECT DISTINCT toUInt32(partition_id) AS month FROM system.parts WHERE active AND rows > 0 "
+        "AND database = currentDatabase() AND table = {table:String} ORDER BY month",
+        {"table": RAW},
+    )
+    return [int(month) for (month,) in found.rows]
+
+
 def differing(engine: Engine, month: int) -> list[str]:
     """Names of the rollups whose sums over a month are not those of the raw rows."""
     return [

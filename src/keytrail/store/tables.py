@@ -199,6 +199,7 @@ def create_rollup(rollup: Rollup) -> tuple[str, str]:
 
 
 BATCHES: Final = "batches"
+REJECTS: Final = "rejects"
 
 CREATE_BATCHES: Final = f"""CREATE TABLE {BATCHES} (
     batch_id String,
@@ -224,9 +225,50 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """What was written, batch by batch and chunk by chunk: the ledger, and the memory of what must not count twice."""
 
 
+CREATE_COLLECTION: Final = (
+    """CREATE TABLE identity (
+    store_id String,
+    made_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY store_id""",
+    """CREATE TABLE heartbeats (
+    source String,
+    sealed_at DateTime64(3, 'UTC')
+)
+ENGINE = ReplacingMergeTree(sealed_at)
+ORDER BY source
+SETTINGS non_replicated_deduplication_window = 10000""",
+    """CREATE TABLE gaps (
+    source String,
+    start DateTime64(3, 'UTC'),
+    end DateTime64(3, 'UTC'),
+    cause LowCardinality(String)
+)
+ENGINE = MergeTree
+ORDER BY (start, source)
+SETTINGS non_replicated_deduplication_window = 10000""",
+    """CREATE TABLE rejects (
+    batch_id String,
+    seq UInt32,
+    source LowCardinality(String),
+    list LowCardinality(String),
+    reason LowCardinality(String),
+    detail String,
+    digest String,
+    rejected_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+PARTITION BY toYYYYMM(rejected_at)
+ORDER BY (rejected_at, batch_id, seq)
+SETTINGS non_replicated_deduplication_window = 10000""",
+)
+"""Who this store is, when each source was last sealed, when it was not, and what was rejected."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
-    return [*statements, CREATE_BATCHES]
+    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION]

@@ -9,8 +9,8 @@ touched months compared with the raw rows.
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -19,8 +19,8 @@ import pyarrow.compute
 
 from keytrail.record import Rejected
 from keytrail.store.client import Engine
-from keytrail.store.rebuild import mend_months
-from keytrail.store.tables import BATCHES, RAW
+from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
+from keytrail.store.tables import BATCHES, RAW, REJECTS, ROLLUPS
 
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
@@ -41,6 +41,8 @@ class Chunk:
         attempt: 1 if nobody can have tried to write it before.
         sealed_at: When the source was frozen.
         next: What a source needs to find the chunk after this one.
+        digests: SHA-256 of the bytes of each rejected record, in the order of `rejected`; empty where a file keeps
+            them.
     """
 
     batch_id: str
@@ -53,15 +55,26 @@ class Chunk:
     attempt: int
     sealed_at: datetime
     next: str = ""
+    digests: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """What became of a chunk: `taken` is the sum of the three."""
+    """What became of a chunk: the records that were taken are the sum of the first three.
+
+    Attributes:
+        stored: Records that are rows now.
+        rejected: Records that became none.
+        duplicate: Records of a chunk that was confirmed before.
+        phantom: A token was logged, but not exactly its rows were there.
+        rebuilt: Months of rollups that had to be made again.
+    """
 
     stored: int
     rejected: int
     duplicate: int
+    phantom: bool = field(default=False, compare=False)
+    rebuilt: int = field(default=0, compare=False)
 
 
 class Writer:
@@ -84,12 +97,13 @@ class Writer:
             {"batch": batch_id, "offset": offset},
         ).dicts()
 
-    def write(self, chunk: Chunk, *, token: str = "") -> Written:
+    def write(self, chunk: Chunk, *, token: str = "", record_token: Callable[[str], None] = lambda _: None) -> Written:
         """Store a chunk and confirm it.
 
         Args:
             chunk: The chunk; the same batch, offset and rows each time it is tried.
             token: A token that an earlier attempt has recorded instead of the usual one.
+            record_token: Told of a token before the chunk is inserted under it instead of the usual one.
 
         Raises:
             StoreError: It could not be written; trying again with a higher `attempt` is safe.
@@ -98,27 +112,69 @@ class Writer:
             if any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in self._repeats(chunk)):
                 return Written(0, 0, chunk.taken)
             token = token or f"{chunk.batch_id}:{chunk.offset}"
+            phantom, rebuilt = False, 0
             if chunk.rows.num_rows:
                 self._engine.insert(RAW, chunk.rows, token)
                 if chunk.attempt > 1:
-                    token = self._make_sure(chunk, token)
+                    token, phantom = self._make_sure(chunk, token, record_token)
+                    rebuilt = len(mend_months(self._engine, _months(chunk.rows)))
+            if chunk.digests:
+                self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
-            return Written(chunk.rows.num_rows, len(chunk.rejected), 0)
+            return Written(chunk.rows.num_rows, len(chunk.rejected), 0, phantom, rebuilt)
+
+    def rebuild(self, months: Iterable[int], tables: Collection[str] = ()) -> list[str]:
+        """Make rollups from the raw rows again; nothing is written meanwhile, and a kill leaves the old ones in place.
+
+        Args:
+            months: Months as YYYYMM; one without raw rows is left alone, as its rollups are all that there is of it.
+            tables: Only these rollups; empty means all.
+
+        Returns:
+            What was rebuilt: `table month`.
+
+        Raises:
+            StoreError: It could not be done; what was rebuilt before stays.
+        """
+        rebuilt = []
+        with self._one_at_a_time:
+            kept = set(months_of_raw(self._engine))
+            for month in sorted(set(months) & kept):
+                for rollup in ROLLUPS:
+                    if not tables or rollup.table in tables:
+                        rebuild_month(self._engine, rollup, month)
+                        rebuilt.append(f"{rollup.table} {month}")
+        return rebuilt
+
+    def drift(self, months: Iterable[int]) -> list[str]:
+        """Rollups that differ from the raw rows: `table month`.
+
+        What seems to differ may be an insert under way, so that is looked at again while nothing is written.
+
+        Args:
+            months: Months as YYYYMM.
+        """
+        suspects = [month for month in months if differing(self._engine, month)]
+        if not suspects:
+            return []
+        with self._one_at_a_time:
+            return [f"{table} {month}" for month in suspects for table in differing(self._engine, month)]
 
     def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
         return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []
 
-    def _make_sure(self, chunk: Chunk, token: str) -> str:
-        """Count the chunk's rows; replace them if they are not exactly what they should be; mend the rollups."""
+    def _make_sure(self, chunk: Chunk, token: str, record_token: Callable[[str], None]) -> tuple[str, bool]:
+        """Count the chunk's rows, and replace them if they are not exactly what they should be."""
         place, values = _place_of(chunk)
         stored = self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0]
-        if stored != chunk.rows.num_rows:
-            if stored:
-                self._engine.command(f"ALTER TABLE {RAW} DELETE WHERE {place} SETTINGS mutations_sync = 2", values)
-            token = f"{token}:{uuid.uuid4().hex}"
-            self._engine.insert(RAW, chunk.rows, token)
-        mend_months(self._engine, _months(chunk.rows))
-        return token
+        if stored == chunk.rows.num_rows:
+            return token, False
+        if stored:
+            self._engine.command(f"ALTER TABLE {RAW} DELETE WHERE {place} SETTINGS mutations_sync = 2", values)
+        token = f"{chunk.batch_id}:{chunk.offset}:{uuid.uuid4().hex}"
+        record_token(token)
+        self._engine.insert(RAW, chunk.rows, token)
+        return token, True
 
 
 _PLACE: Final = (
@@ -157,6 +213,22 @@ def _months(rows: pa.Table) -> list[int]:
 
 
 _MILLIS: Final = pa.timestamp("ms", "UTC")
+
+
+def _reject_rows(chunk: Chunk) -> pa.Table:
+    count, now = len(chunk.rejected), datetime.now(UTC)
+    return pa.table(
+        {
+            "batch_id": [chunk.batch_id] * count,
+            "seq": pa.array([chunk.offset + item.index for item in chunk.rejected], pa.uint32()),
+            "source": [chunk.source] * count,
+            "list": [chunk.origin] * count,
+            "reason": [item.reason.value for item in chunk.rejected],
+            "detail": [item.detail for item in chunk.rejected],
+            "digest": list(chunk.digests),
+            "rejected_at": pa.array([now] * count, _MILLIS),
+        }
+    )
 
 
 def _ledger_row(chunk: Chunk, token: str) -> pa.Table:

@@ -1,0 +1,156 @@
+"""What the store knows of collection: who it is, what was sealed when, gaps, rejected records, batches."""
+
+import uuid
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Final
+
+import pyarrow as pa
+
+from keytrail.store.client import Engine
+from keytrail.store.tables import BATCHES
+
+_MILLIS: Final = pa.timestamp("ms", "UTC")
+
+
+@dataclass(frozen=True, slots=True)
+class GapRow:
+    """An interval in which nothing was sealed; see `collect/gaps.py`."""
+
+    source: str
+    start: datetime
+    end: datetime
+    cause: str
+
+
+class Ledger:
+    """Reads and writes the tables of collection.
+
+    Args:
+        engine: The engine.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def store_id(self) -> str:
+        """The name of this store, made once: batches in Redis belong to it, whichever process works on them."""
+        found = self._engine.query("SELECT store_id FROM identity ORDER BY made_at LIMIT 1").rows
+        if found:
+            return str(found[0][0])
+        made = uuid.uuid4().hex
+        self._engine.command(
+            "INSERT INTO identity (store_id, made_at) VALUES ({id:String}, now64(3))",
+            {"id": made},
+        )
+        return made
+
+    def last_heartbeat(self, source: str) -> datetime | None:
+        """When a source was last known to be sealed."""
+        found = self._engine.query(
+            "SELECT toUnixTimestamp64Milli(max(sealed_at)), count() FROM heartbeats WHERE source = {source:String}",
+            {"source": source},
+        ).rows[0]
+        return datetime.fromtimestamp(found[0] / 1000, UTC) if found[1] else None
+
+    def heartbeat(self, source: str, at: datetime) -> None:
+        """Note that a source was sealed."""
+        rows = pa.table({"source": [source], "sealed_at": pa.array([at], _MILLIS)})
+        self._engine.insert("heartbeats", rows, f"{source}:{at.isoformat()}")
+
+    def add_gap(self, gap: GapRow) -> None:
+        """Keep a gap that has ended."""
+        rows = pa.table(
+            {
+                "source": [gap.source],
+                "start": pa.array([gap.start], _MILLIS),
+                "end": pa.array([gap.end], _MILLIS),
+                "cause": [gap.cause],
+            }
+        )
+        self._engine.insert("gaps", rows, f"{gap.source}:{gap.start.isoformat()}:{gap.end.isoformat()}")
+
+    def gaps(self, start: int, end: int) -> list[GapRow]:
+        """Gaps that touch a stretch of time in ms since the epoch, oldest first."""
+        found = self._engine.query(
+            "SELECT source, toUnixTimestamp64Milli(start), toUnixTimestamp64Milli(end), cause FROM gaps "
+            "WHERE start < fromUnixTimestamp64Milli({end:Int64}, 'UTC') "
+            "AND end > fromUnixTimestamp64Milli({start:Int64}, 'UTC') ORDER BY start, source",
+            {"start": start, "end": end},
+        )
+        return [GapRow(source, _moment(first), _moment(last), cause) for source, first, last, cause in found.rows]
+
+    def batches(self, *, limit: int, org: str | None = None) -> list[dict[str, Any]]:
+        """The latest chunks, newest first.
+
+        Args:
+            limit: How many at most.
+            org: Only what was stored of this organisation; the counts of others are left out.
+        """
+        stored = "stored" if org is None else "stored_by_org[{org:String}]"
+        where = "" if org is None else "WHERE mapContains(stored_by_org, {org:String})"
+        others = ", rejected, reasons, taken" if org is None else ""
+        found = self._engine.query(
+            f"SELECT batch_id, offset, source, origin, toUnixTimestamp64Milli(sealed_at) AS sealed_ms, "
+            f"toUnixTimestamp64Milli(written_at) AS written_ms, attempt, {stored} AS stored_here{others} FROM "
+            f"{BATCHES} {where} ORDER BY written_at DESC, batch_id, offset "
+            "LIMIT {limit:UInt32}",
+            {"limit": limit, **({} if org is None else {"org": org})},
+        )
+        return [_batch(row) for row in found.dicts()]
+
+    def totals(self, org: str | None = None) -> dict[str, Any]:
+        """Sums over all batches: taken, stored, rejected by reason; of one organisation only what was stored."""
+        if org is not None:
+            found = self._engine.query(f"SELECT sum(stored_by_org[{{org:String}}]) FROM {BATCHES}", {"org": org}).rows[
+                0
+            ]
+            return {"stored": int(found[0])}
+        found = self._engine.query(
+            f"SELECT sum(taken), sum(stored), sum(rejected), sumMap(reasons), count() FROM {BATCHES}"
+        ).rows[0]
+        return {
+            "taken": int(found[0]),
+            "stored": int(found[1]),
+            "rejected": int(found[2]),
+            "reasons": {str(reason): int(count) for reason, count in dict(found[3]).items()},
+            "chunks": int(found[4]),
+        }
+
+    def rejects(self, *, limit: int) -> list[dict[str, Any]]:
+        """The latest rejected records, newest first; never their bytes."""
+        found = self._engine.query(
+            "SELECT batch_id, seq, source, list, reason, detail, digest, toUnixTimestamp64Milli(rejected_at) AS at_ms "
+            "FROM rejects ORDER BY rejected_at DESC, batch_id, seq LIMIT {limit:UInt32}",
+            {"limit": limit},
+        )
+        rows = [dict(row) for row in found.dicts()]
+        return [{"at": _text(row.pop("at_ms")), **row} for row in rows]
+
+    def tables(self) -> list[dict[str, Any]]:
+        """Rows, bytes on disk and parts of each table."""
+        return self._engine.query(
+            "SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes, count() AS parts FROM system.parts "
+            "WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table"
+        ).dicts()
+
+
+def _batch(row: dict[str, Any]) -> dict[str, Any]:
+    row = dict(row)
+    sealed, written = row.pop("sealed_ms"), row.pop("written_ms")
+    stored = row.pop("stored_here")
+    return {
+        **row,
+        "stored": stored,
+        "sealed_at": _text(sealed),
+        "written_at": _text(written),
+        "ms_to_visible": max(0, written - sealed),
+    }
+
+
+def _moment(milliseconds: int) -> datetime:
+    return datetime.fromtimestamp(milliseconds / 1000, UTC)
+
+
+def _text(milliseconds: int) -> str:
+    return _moment(milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
