@@ -69,6 +69,9 @@ class Server(_Section):
     secret: SecretStr = Field(
         SecretStr(""), description="Signs sessions; made in the data directory if empty. The same on all servers."
     )
+    open_metrics: bool = Field(
+        False, description="Show the counts by organisation on `/metrics` to everybody, not only to `admin`."
+    )
     threads: PositiveInt = Field(8, description="Requests that are answered at the same time.")
 
     @field_validator("public_path")
@@ -119,12 +122,35 @@ class Redis(_Section):
     url: str | list[str] = Field(
         "",
         description="`redis://`, `rediss://`, `redis+sentinel://` or `redis+cluster://`; a list for several gateways; "
-        "empty collects nothing. Not used by this version yet.",
+        "empty collects nothing.",
         repr=False,
     )
-    prefix: str = Field(
-        "analytics-", description="The gateway's prefix of its analytics lists. Not used by this version yet."
+    prefix: str = Field("analytics-", description="The gateway's prefix of its analytics lists.")
+    forward_prefix: str = Field(
+        "", description="Hand each record on to a pump that reads this prefix, so that keytrail stands beside it."
     )
+    forward_ttl: PositiveInt = Field(60, description="Time to live of the lists that are handed on, seconds.")
+    cap_bytes: int | None = Field(
+        None, gt=0, description="Bytes that we may hold in Redis; by default 256 MB or a quarter of its memory limit."
+    )
+    lease_seconds: Annotated[float, Field(ge=25)] = Field(
+        60.0, description="After this time without a sign a batch is taken over, seconds."
+    )
+    rejects_for: PositiveInt = Field(604_800, description="Time for which rejected bytes are kept, seconds.")
+    breaker: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Collection stops when more than this share of the last 1,000 records is rejected."
+    )
+    ca_file: Path | None = Field(None, description="Certificates that the server's is checked against.")
+    cert_file: Path | None = Field(None, description="Our certificate.")
+    key_file: Path | None = Field(None, description="Its key.")
+    verify: bool = Field(True, description="Check the server's certificate.")
+    sentinel_username: str = Field("", description="User for the Sentinels.")
+    sentinel_password: SecretStr = Field(SecretStr(""), description="Password for the Sentinels.")
+
+    @property
+    def urls(self) -> list[str]:
+        """The addresses, none where nothing is collected."""
+        return [url for url in ([self.url] if isinstance(self.url, str) else self.url) if url]
 
 
 class Privacy(_Section):

@@ -49,7 +49,12 @@ def test_broken_settings(keytrail: Keytrail, tmp_path: Path) -> None:
     ran = keytrail("check", "--json")
     assert ran.status == 1
     assert ran.json() == [
-        {"name": "settings", "good": False, "text": "settings (keytrail.toml): server.porr: unknown setting"}
+        {
+            "name": "settings",
+            "good": False,
+            "text": "settings (keytrail.toml): server.porr: unknown setting",
+            "level": "",
+        }
     ]
     # Every command stops there, by the same name.
     for command in (["check"], ["import", "x"], ["serve"], ["endpoints", "--key", "k"]):

@@ -29,7 +29,7 @@ def test_version_and_help(keytrail: Keytrail) -> None:
     assert keytrail("--version").out == f"keytrail {package.__version__}\n"
     shown = keytrail("--help")
     assert shown.status == 0
-    for command in ("check", "demo", "endpoints", "import", "serve", "token"):
+    for command in ("check", "demo", "endpoints", "import", "rebuild", "rejects", "serve", "token"):
         assert f"\n  {command} " in shown.out
     assert keytrail("serv").status == 2
 

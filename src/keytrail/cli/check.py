@@ -1,8 +1,8 @@
-"""`keytrail check`: settings, store and what it holds."""
+"""`keytrail check`: settings, store and what it holds, Redis and collection."""
 
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
@@ -22,16 +22,33 @@ class Finding:
     name: str
     good: bool
     text: str
+    level: Literal["", "warning", "unknown"] = ""
+    """What is no fault but asks for a look: a danger, or something that Redis forbids to look at."""
+
+    @property
+    def label(self) -> str:
+        """What stands before it."""
+        return {"": "ok  " if self.good else "FAIL", "warning": "warn", "unknown": "?   "}[self.level]
 
 
 @app.command()
 def check(
-    config: Config = None, data: Data = None, quiet: Quiet = False, as_json: AsJson = False, log_format: Logs = "auto"
+    config: Config = None,
+    data: Data = None,
+    acl: Annotated[
+        bool, typer.Option("--acl", help="Print the Redis command that makes a user with just enough rights, and end.")
+    ] = False,
+    quiet: Quiet = False,
+    as_json: AsJson = False,
+    log_format: Logs = "auto",
 ) -> None:
-    """Look at the settings and the store; exit status 1 if something is wrong."""
+    """Look at settings, store, Redis and collection; exit status 1 if something is wrong."""
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format, level=30)
+    if acl:
+        typer.echo(_acl(settings_of(config, data)))
+        return
     findings: list[Finding] = []
     try:
         # What was found before a fault is shown, too.
@@ -45,29 +62,52 @@ def check(
     else:
         for finding in findings:
             if not (quiet and finding.good):
-                typer.echo(f"{'ok  ' if finding.good else 'FAIL'} {finding.name}: {finding.text}")
+                typer.echo(f"{finding.label} {finding.name}: {finding.text}")
     if not all(finding.good for finding in findings):
         raise typer.Exit(1)
+
+
+def _acl(settings: "Settings") -> str:
+    from keytrail.collect.access import acl_command
+    from keytrail.collect.redis_url import parse_redis_url
+
+    redis = settings.redis
+    targets = [parse_redis_url(url) for url in redis.urls]
+    return acl_command(
+        redis.prefix,
+        forward_prefix=redis.forward_prefix,
+        cluster=any(target.kind == "cluster" for target in targets),
+        database=max((target.database for target in targets), default=0),
+    )
 
 
 def _look(settings: "Settings") -> Iterator[Finding]:
     """What there is to say, one after another.
 
     Raises:
-        KeytrailError: The store can't be looked at.
+        KeytrailError: A setting can't be served.
     """
     from keytrail.cli.reach import NoStore, reach
     from keytrail.cli.wiring import data_directory
 
     yield Finding("settings", good=True, text=f"zone {settings.timezone}, {_tokens(settings)}")
     directory = data_directory(settings)
+    store_id = ""
     try:
         with reach(settings) as reached:
             yield from _look_at_store(reached, settings)
+            if settings.redis.urls:
+                shown = reached.get("/api/v1/pipeline", {"limit": "1"}).json()
+                store_id = shown["store_id"]
+                yield from _look_at_collection(shown, here=reached.here is not None)
+        yield _room(str(directory))
     except NoStore:
         yield Finding("store", good=True, text=f"none yet; the data directory {directory} is made at the first start")
-        return
-    yield _room(str(directory))
+    except KeytrailError as error:
+        # Redis is looked at all the same.
+        yield Finding("store", good=False, text=str(error))
+    for url in settings.redis.urls:
+        yield from _look_at_redis(settings, url, store_id)
 
 
 def _tokens(settings: "Settings") -> str:
@@ -102,3 +142,85 @@ def _room(directory: str) -> Finding:
 
     free = shutil.disk_usage(directory).free
     return Finding("disk", free >= _LEAST_ROOM, f"{free / 1e9:,.1f} GB free")
+
+
+GAP_DAYS = 1
+
+
+def _look_at_collection(shown: dict[str, Any], *, here: bool) -> Iterator[Finding]:
+    """What the pipeline says of itself: troubles, backlog, gaps of the last day, drift, rejected records."""
+    from datetime import UTC, datetime, timedelta
+
+    if here:
+        yield Finding("collection", True, "no server runs on this data directory: nothing is collected now", "warning")
+    for source in shown["sources"]:
+        yield from _look_at_source(source)
+    since = datetime.now(UTC) - timedelta(days=GAP_DAYS)
+    gaps = [gap for gap in shown["gaps"] if datetime.fromisoformat(gap["end"]) > since]
+    for gap in gaps:
+        text = f"nothing was sealed from {gap['start']} to {gap['end']} ({gap['cause']})"
+        yield Finding(f"gap {gap['source']}", True, text, "warning")
+    if not gaps:
+        yield Finding("gaps", True, "none in the last day")
+    if shown["drift"]:
+        text = f"{', '.join(shown['drift'])} differ from the raw records; run keytrail rebuild"
+        yield Finding("rollups", False, text)
+    else:
+        yield Finding("rollups", True, "equal to the raw records, this month and the last")
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(shown["totals"]["reasons"].items()))
+    if reasons:
+        reasons += "; keytrail rejects lists those of gateway lists"
+    yield Finding("rejected", True, reasons or "none")
+
+
+def _look_at_source(source: dict[str, Any]) -> Iterator[Finding]:
+    name = f"collection {source['source']}"
+    for part, why in source["trouble"].items():
+        yield Finding(name, False, f"{part}: {why}")
+    if source["gap"]:
+        yield Finding(name, False, f"nothing is sealed since {source['gap']['start']} ({source['gap']['cause']})")
+    lists = source["lists"]
+    if lists is None:
+        if not source["trouble"]:
+            yield Finding(name, True, "the lists have not been looked at yet", "unknown")
+        return
+    waiting, sealed = (sum(one[field] for one in lists) for field in ("length", "records"))
+    oldest = max((one["oldest_ms"] for one in lists if one["batches"]), default=0) / 1000
+    size = sum(one["size_bytes"] for one in lists) / 1e6
+    text = f"{waiting:,} records in lists, {sealed:,} sealed ({size:,.1f} MB), the oldest for {oldest:,.1f} s"
+    if oldest > MOST_SECONDS:
+        yield Finding(name, True, f"{text}; see whether the store accepts batches", "warning")
+    else:
+        yield Finding(name, True, text)
+
+
+MOST_SECONDS = 60
+"""A batch that waits longer for the store is worth a look."""
+
+
+def _look_at_redis(settings: "Settings", url: str, store_id: str) -> Iterator[Finding]:
+    """The radar's findings. Addresses are shown without user and password."""
+    from keytrail.cli.collecting import open_source
+    from keytrail.collect.radar import inspect
+    from keytrail.collect.redis_url import parse_redis_url
+    from keytrail.errors import SourceError
+
+    name = "redis"
+    try:
+        name = f"redis {parse_redis_url(url)}"
+        source = open_source(settings.redis, url, store_id=store_id)
+        try:
+            findings = inspect(source)
+        finally:
+            source.close()
+    except SourceError as error:
+        yield Finding(name, False, str(error))
+        return
+    for found in findings:
+        text = f"{found.name}: {found.seen}; {found.change}"
+        level: Literal["", "warning", "unknown"] = ""
+        if found.severity in {"warning", "unknown"}:
+            level = "warning" if found.severity == "warning" else "unknown"
+        yield Finding(name, found.severity != "error", text, level)
+    if all(found.severity == "info" for found in findings):
+        yield Finding(name, True, "answers; nothing that would lose records")

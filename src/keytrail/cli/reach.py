@@ -119,7 +119,7 @@ def reach(settings: Settings, url: str = "", token: str = "", *, make: bool = Fa
                 yield Reached(client, None)
                 return
         try:
-            assembly = stack.enter_context(assembled(settings))
+            assembly = stack.enter_context(assembled(settings, collect=False))
         except StoreBusy as error:
             raise StoreBusy(f"{error}, which answers no requests: wait until it ends, or end it") from error
         client = stack.enter_context(in_process(Local(assembly.service.app)))

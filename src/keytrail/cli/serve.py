@@ -50,6 +50,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
     """
     import structlog
 
+    from keytrail.cli.collecting import collecting
     from keytrail.cli.tokens import WatchedTokens
     from keytrail.cli.wiring import assembled, data_directory
     from keytrail.config import load
@@ -66,19 +67,18 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
 
         def ready() -> None:
             log.info("ready", address=address, data=str(directory))
-            if settings.redis.url:
-                log.warning("redis.url is set, but this version reads no Redis: keytrail import takes files")
             if not settings.tokens:
                 _tell_how_to_get_in(parts, address)
 
-        serve_app(
-            parts.service.app,
-            listening,
-            directory,
-            ready=ready,
-            threads=settings.server.threads,
-            trusted_proxies=settings.server.trusted_proxies,
-        )
+        with collecting(parts.collectors):
+            serve_app(
+                parts.service.app,
+                listening,
+                directory,
+                ready=ready,
+                threads=settings.server.threads,
+                trusted_proxies=settings.server.trusted_proxies,
+            )
     log.info("stopped")
 
 

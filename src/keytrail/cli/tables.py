@@ -98,3 +98,19 @@ def _table(rows: Sequence[Row], *, short: bool) -> Table:
 def _harmless(text: str) -> str:
     """Paths come from anybody: what would steer a terminal is shown as an escape."""
     return text if text.isprintable() else "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def print_rejects(rows: Sequence[Row]) -> None:
+    """Print rejected records; in a pipe, and where a terminal is too narrow, in as many columns as they need."""
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=UNLIMITED)
+    if not rows:
+        console.print("No record was rejected.")
+        return
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("when", "reason", "list", "digest", "detail"):
+        table.add_column(title, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(_harmless(str(row[name]))) for name in ("at", "reason", "list", "digest", "detail")))
+    console.print(table)

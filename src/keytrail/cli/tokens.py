@@ -74,7 +74,7 @@ class WatchedTokens:
         except ConfigError as error:
             # Somebody must act: they believe that what they wrote holds.
             text = "the settings have changed and can't be read; the tokens stay as they were"
-            log.error(text, error=str(error))  # noqa: TRY400 - the message says it all
+            log.error(text, error=str(error))
             return
         self._tokens = tuple(new.tokens)
         log.info("the tokens were read again", tokens=len(self._tokens))

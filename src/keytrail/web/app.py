@@ -14,11 +14,13 @@ from starlette.types import ASGIApp
 from keytrail import __version__
 from keytrail.config import Settings
 from keytrail.store.client import Engine
-from keytrail.web import compatible, ingest, pages, problems, system
+from keytrail.web import compatible, ingest, pages, pipeline, problems, system
 from keytrail.web.auth import Gate
+from keytrail.web.coverage import Coverage
 from keytrail.web.ingest import Collect
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
+from keytrail.web.pipeline import NoOperations, Operations
 
 log = structlog.get_logger("keytrail.web")
 
@@ -38,7 +40,14 @@ class Service:
     gate: Gate
 
 
-def make_service(settings: Settings, engine: Engine, *, secret: str, collect: Collect | None = None) -> Service:
+def make_service(
+    settings: Settings,
+    engine: Engine,
+    *,
+    secret: str,
+    collect: Collect | None = None,
+    operations: Operations | None = None,
+) -> Service:
     """Put the application together.
 
     Args:
@@ -46,6 +55,7 @@ def make_service(settings: Settings, engine: Engine, *, secret: str, collect: Co
         engine: Where answers come from.
         secret: Signs sessions.
         collect: Takes records that are sent over HTTP; None where this process may not write.
+        operations: Tells of collection; None where this process collects nothing.
     """
     app = Application(
         title="keytrail",
@@ -61,8 +71,10 @@ def make_service(settings: Settings, engine: Engine, *, secret: str, collect: Co
     app.state.engine = engine
     app.state.gate = gate
     app.state.collect = collect
+    app.state.operations = operations or NoOperations()
+    app.state.coverage = Coverage(engine, app.state.operations)
     problems.install(app)
-    for module in (compatible, ingest, system, pages):
+    for module in (compatible, ingest, pipeline, system, pages):
         app.include_router(module.router)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 

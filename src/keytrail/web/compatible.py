@@ -25,6 +25,7 @@ from keytrail.query.run import run
 from keytrail.query.zones import Step, steps, zone
 from keytrail.store.client import Engine
 from keytrail.web.auth import Principal, require
+from keytrail.web.coverage import HEADER, Coverage
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
 from keytrail.web.rows import METRICS, ROWS_SCHEMA, Row, shape, to_csv
@@ -63,6 +64,10 @@ ROWS_ANSWER: Final[dict[str, Any]] = {
     "headers": {
         "X-Total-Rows": {"description": "Rows of all pages.", "schema": {"type": "integer"}},
         "Link": {"description": 'The next page, as `rel="next"`, if there is one.', "schema": {"type": "string"}},
+        HEADER: {
+            "description": "Until when everything is in the rows, and the intervals in which nothing was collected.",
+            "schema": {"type": "string"},
+        },
     },
     "content": {"application/json": {"schema": ROWS_SCHEMA}, "text/csv": {"schema": {"type": "string"}}},
 }
@@ -102,6 +107,7 @@ class Desk:
     principal: Principal
     scope: Scope
     parameters: QueryParams
+    coverage: Coverage
 
 
 def desk(request: Request) -> Desk:
@@ -109,7 +115,8 @@ def desk(request: Request) -> Desk:
     principal: Principal = request.app.state.gate.principal(request)
     request.state.principal = principal
     scope = principal.narrowed(request.query_params.get("org", ""))
-    return Desk(request.app.state.engine, request.app.state.settings, principal, scope, request.query_params)
+    state = request.app.state
+    return Desk(state.engine, state.settings, principal, scope, request.query_params, state.coverage)
 
 
 Range = "{start_day}/{start_month}/{start_year}/{end_day}/{end_month}/{end_year}"
@@ -323,7 +330,8 @@ def _respond(at: Desk, asked: Asked, rows: list[Row], total: int) -> Response:
     """The rows in the envelope or as CSV; headers tell what a page leaves out."""
     size = at.settings.page_size
     pages = ceil(total / size) if asked.page else 0
-    headers = {"X-Total-Rows": str(total)}
+    spans = day_range(asked.first, asked.last, at.settings.timezone)
+    headers = {"X-Total-Rows": str(total), **at.coverage.headers(spans)}
     if asked.page and asked.page < pages:
         query = urlencode([(k, v) for k, v in at.parameters.multi_items() if k != "p"] + [("p", str(asked.page + 1))])
         headers["Link"] = f'<?{query}>; rel="next"'

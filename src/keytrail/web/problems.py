@@ -10,7 +10,7 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
-from keytrail.errors import RequestError, StoreAway, StoreError
+from keytrail.errors import RequestError, SourceError, StoreAway, StoreError
 
 log = structlog.get_logger("keytrail.web")
 
@@ -48,6 +48,12 @@ def install(app: FastAPI) -> None:
         status = 503 if isinstance(error, StoreAway) else 500
         log.error("query failed", request_id=request.state.request_id, error=str(error))
         return problem(status, f"{FAILED} (request {request.state.request_id})")
+
+    @app.exception_handler(SourceError)
+    async def source(request: Request, error: Exception) -> Response:
+        # Only who runs the product asks what needs Redis; its client's words hold no secret.
+        log.error("Redis failed", request_id=request.state.request_id, error=str(error))
+        return problem(503, f"Redis: {error}")
 
 
 def unexpected(request: Request, error: Exception) -> Response:

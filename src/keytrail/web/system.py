@@ -26,14 +26,15 @@ def principal(request: Request) -> Principal:
 Asker = Annotated[Principal, Depends(principal)]
 
 
-def _json(content: Any, status: int = 200) -> Response:
+def answer(content: Any, status: int = 200) -> Response:
+    """Anything as JSON."""
     return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 @router.get("/healthz")
 def healthz() -> Response:
     """The process lives."""
-    return _json({"status": "ok", "version": __version__})
+    return answer({"status": "ok", "version": __version__})
 
 
 @router.get("/readyz", responses={503: {"description": "They can not; `reasons` says why."}})
@@ -42,8 +43,8 @@ def readyz(request: Request) -> Response:
     try:
         request.app.state.engine.query("SELECT 1")
     except StoreError:
-        return _json({"status": "unavailable", "reasons": ["the store does not answer"]}, 503)
-    return _json({"status": "ok", "reasons": []})
+        return answer({"status": "unavailable", "reasons": ["the store does not answer"]}, 503)
+    return answer({"status": "ok", "reasons": []})
 
 
 @router.get("/api/v1/organisations", dependencies=WITH_TOKEN, responses=problems())
@@ -59,4 +60,4 @@ def organisations(request: Request, asker: Asker) -> Response:
         order=(Order("org"),),
         having_hits=False,
     )
-    return _json({"data": run(request.app.state.engine, question).rows})
+    return answer({"data": run(request.app.state.engine, question).rows})

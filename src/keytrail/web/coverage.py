@@ -1,0 +1,92 @@
+"""What an answer can't know: until when everything is in it, and when nothing was collected."""
+
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from keytrail.errors import StoreError
+from keytrail.query.request import ALL_TIME
+from keytrail.query.zones import Span
+from keytrail.store.client import Engine
+from keytrail.store.ledger import Ledger
+from keytrail.web.pipeline import Operations
+
+HEADER: Final = "Keytrail-Coverage"
+MOST_SHOWN: Final = 5
+_KEPT_SECONDS: Final = 1.0
+
+Interval = tuple[int, int | None, str]
+"""Start and end of a gap in ms since the epoch, and its cause; no end while it lasts."""
+
+
+class Coverage:
+    """Tells the coverage of a range. Cheap: gaps are read from the store once a second at most.
+
+    Args:
+        engine: Where the gaps are kept.
+        operations: Tells of collection.
+    """
+
+    def __init__(self, engine: Engine, operations: Operations) -> None:
+        self._ledger = Ledger(engine)
+        self._operations = operations
+        self._lock = threading.Lock()
+        self._read_at = float("-inf")
+        self._ended: list[Interval] | None = []
+
+    def headers(self, spans: Sequence[Span]) -> dict[str, str]:
+        """The header for an answer about some stretches of time; none where nothing is or was collected."""
+        sources = self._operations.collection(lists=False)
+        ended = self._gaps()
+        lasting = [_lasting(source["gap"]) for source in sources if source["gap"]]
+        touching = sorted(
+            (gap for gap in [*(ended or ()), *lasting] if any(_touches(gap, span) for span in spans)),
+            key=lambda gap: gap[0],
+        )
+        if not sources and not touching and ended is not None:
+            return {}
+        parts = [f"complete-through={self._operations.complete_through() or 'unknown'}"]
+        parts.append(f"gaps={'unknown' if ended is None else len(touching)}")
+        # The latest ones: a dashboard mostly asks about now.
+        shown = ", ".join(_text(gap) for gap in touching[-MOST_SHOWN:])
+        if shown:
+            parts.append(f"gap={shown}")
+        return {HEADER: "; ".join(parts)}
+
+    def _gaps(self) -> list[Interval] | None:
+        """All gaps that have ended; None where the store does not tell."""
+        with self._lock:
+            if time.monotonic() - self._read_at > _KEPT_SECONDS:
+                try:
+                    found = self._ledger.gaps(ALL_TIME.start, ALL_TIME.end)
+                    self._ended = [(_ms(one.start), _ms(one.end), one.cause) for one in found]
+                except StoreError:
+                    # Rows without their coverage are better than none, and the header says that it is not known.
+                    self._ended = None
+                self._read_at = time.monotonic()
+            return self._ended
+
+
+def _lasting(gap: dict[str, Any]) -> Interval:
+    return _ms(datetime.fromisoformat(gap["start"])), None, gap["cause"]
+
+
+def _touches(gap: Interval, span: Span) -> bool:
+    start, end, _ = gap
+    return start < span.end and (span.start < end if end is not None else span.start <= time.time() * 1000)
+
+
+def _text(gap: Interval) -> str:
+    start, end, cause = gap
+    return f"{_moment(start)}/{'..' if end is None else _moment(end)} {cause}"
+
+
+def _moment(milliseconds: int) -> str:
+    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _ms(moment: datetime) -> int:
+    return round(moment.timestamp() * 1000)

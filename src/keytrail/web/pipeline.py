@@ -1,0 +1,220 @@
+"""What became of what the gateway wrote: the ledger, the backlog, gaps, rejected records, and our metrics."""
+
+from collections.abc import Collection
+from datetime import date
+from typing import Annotated, Any, Final, Protocol
+
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.responses import PlainTextResponse, Response
+
+from keytrail.errors import Forbidden, NotAuthorised, RequestError
+from keytrail.query.request import ALL_TIME
+from keytrail.store.ledger import Ledger
+from keytrail.store.rebuild import months_of_raw
+from keytrail.store.tables import ROLLUPS
+from keytrail.web.auth import Principal, require
+from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.system import answer, principal
+
+METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
+_TABLES: Final = [rollup.table for rollup in ROLLUPS]
+
+router = APIRouter(tags=["operations"])
+
+
+class Operations(Protocol):
+    """What collection tells and can be told; `cli` passes it in, as the web knows nothing of collecting."""
+
+    def collection(self, *, lists: bool) -> list[dict[str, Any]]:
+        """Each source: what it does, what troubles it, the gap that lasts; with the lists' backlog if asked."""
+
+    def troubles(self) -> list[str]:
+        """Why collection does not go on as it should; empty when it does or when nothing is collected."""
+
+    def complete_through(self) -> str | None:
+        """RFC 3339: everything that was pushed until then, gaps apart, is in answers; None where that is not known."""
+
+    def metrics(self, *, requests: bool) -> bytes:
+        """Our metrics as Prometheus reads them; with the gateway's requests by organisation if asked."""
+
+    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
+        """Rejected records with their bytes, base64."""
+
+    def retry(self, *, limit: int) -> int:
+        """Try rejected records again; how many."""
+
+    def rebuild(self, months: Collection[int], tables: Collection[str] = ()) -> list[str]:
+        """Make rollups of months (YYYYMM) from the raw rows again; what was rebuilt: `table month`."""
+
+    def drift(self) -> list[str]:
+        """Rollups of this month and the last that differ from the raw rows: `table month`."""
+
+
+class NoOperations:
+    """For a process that collects nothing."""
+
+    def collection(self, *, lists: bool) -> list[dict[str, Any]]:
+        """No source."""
+        return []
+
+    def troubles(self) -> list[str]:
+        """None: nothing is to be collected."""
+        return []
+
+    def complete_through(self) -> str | None:
+        """Unknown."""
+        return None
+
+    def metrics(self, *, requests: bool) -> bytes:
+        """None."""
+        return b""
+
+    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
+        """None."""
+        return []
+
+    def retry(self, *, limit: int) -> int:
+        """None."""
+        return 0
+
+    def rebuild(self, months: Collection[int], tables: Collection[str] = ()) -> list[str]:
+        """Nothing: who can't write can't rebuild."""
+        return []
+
+    def drift(self) -> list[str]:
+        """Unknown: who does not write can't tell a difference from an insert under way."""
+        return []
+
+
+Asker = Annotated[Principal, Depends(principal)]
+Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
+
+
+def _operations(request: Request) -> Operations:
+    operations: Operations = request.app.state.operations
+    return operations
+
+
+@router.get("/api/v1/pipeline", dependencies=WITH_TOKEN, responses=problems())
+def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
+    """The ledger: chunks, newest first, with what was taken, stored, rejected and how long it took; backlog; gaps.
+
+    Needs `analytics`, and then shows what was stored of the own organisation; with `admin` everything.
+    """
+    require(asker, "analytics")
+    ledger = Ledger(request.app.state.engine)
+    org = None if "admin" in asker.permissions and asker.scope.org is None else (asker.scope.org or "")
+    operations = _operations(request)
+    shown: dict[str, Any] = {
+        "complete_through": operations.complete_through(),
+        "totals": ledger.totals(org),
+        "gaps": [
+            {"source": gap.source, "start": _text(gap.start), "end": _text(gap.end), "cause": gap.cause}
+            for gap in ledger.gaps(ALL_TIME.start, ALL_TIME.end)
+        ],
+        "batches": ledger.batches(limit=limit, org=org),
+    }
+    if org is None:
+        shown["store_id"] = ledger.store_id()
+        shown["sources"] = operations.collection(lists=True)
+        shown["rejects"] = ledger.rejects(limit=limit)
+        shown["tables"] = ledger.tables()
+        shown["drift"] = operations.drift()
+    return answer(shown)
+
+
+@router.get("/api/v1/rejects", dependencies=WITH_TOKEN, responses=problems())
+def rejects(
+    request: Request,
+    asker: Asker,
+    limit: Limit = 100,
+    with_bytes: Annotated[
+        bool, Query(alias="bytes", description="False: what the store remembers of them, newest first, without bytes.")
+    ] = True,
+) -> Response:
+    """Rejected records whose bytes are still kept, with their bytes. Needs `admin` for all organisations."""
+    _everything(asker)
+    if not with_bytes:
+        return answer({"data": Ledger(request.app.state.engine).rejects(limit=limit)})
+    return answer({"data": _operations(request).dead_letters(limit=limit)})
+
+
+@router.post("/api/v1/rejects/retry", dependencies=WITH_TOKEN, responses=problems())
+def retry(request: Request, asker: Asker, limit: Limit = 1000) -> Response:
+    """Try rejected records again, after a fix. Needs `admin` for all organisations."""
+    _everything(asker)
+    return answer({"retried": _operations(request).retry(limit=limit)})
+
+
+@router.get("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
+def rebuildable(request: Request, asker: Asker) -> Response:
+    """The months that have raw records, and the rollups made from them. Needs `admin` for all organisations."""
+    _everything(asker)
+    months = [_month(number) for number in months_of_raw(request.app.state.engine)]
+    return answer({"months": months, "tables": _TABLES})
+
+
+@router.post("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
+def rebuild(
+    request: Request,
+    asker: Asker,
+    start: Annotated[date | None, Query(alias="from", description="First day, YYYY-MM-DD; its whole month.")] = None,
+    end: Annotated[date | None, Query(alias="to", description="Last day, YYYY-MM-DD; its whole month.")] = None,
+    table: Annotated[str, Query(description="Only this rollup.")] = "",
+) -> Response:
+    """Make the rollups from the raw records again: whole months, writing pauses meanwhile; safe to repeat.
+
+    A month without raw records is left alone. Needs `admin` for all organisations.
+    """
+    _everything(asker)
+    if table and table not in _TABLES:
+        raise RequestError(f"table: one of {', '.join(_TABLES)}")
+    first, last = _number(start or date.min), _number(end or date.max)
+    if first > last:
+        raise RequestError("from is after to")
+    months = [month for month in months_of_raw(request.app.state.engine) if first <= month <= last]
+    return answer({"rebuilt": _operations(request).rebuild(months, [table] if table else [])})
+
+
+def _number(day: date) -> int:
+    return day.year * 100 + day.month
+
+
+def _month(number: int) -> str:
+    return f"{number // 100:04}-{number % 100:02}"
+
+
+@router.get("/readyz/collect", responses={503: {"description": "They are not; `reasons` says why."}})
+def ready_to_collect(request: Request) -> Response:
+    """Records are collected as they come; 503 when collection lags, has stopped, or the disk is full."""
+    troubles = _operations(request).troubles()
+    return answer({"status": "degraded" if troubles else "ok", "reasons": troubles}, 503 if troubles else 200)
+
+
+@router.get("/metrics", response_class=PlainTextResponse)
+def metrics(request: Request) -> Response:
+    """Our metrics for Prometheus; with `admin`, or with `server.open_metrics`, the gateway's requests too.
+
+    The latter are counts and latencies by organisation, API and code class.
+    """
+    open_to_all: bool = request.app.state.settings.server.open_metrics
+    shown = _operations(request).metrics(requests=open_to_all or _is_admin(request))
+    return Response(shown, media_type=METRICS_TYPE)
+
+
+def _is_admin(request: Request) -> bool:
+    try:
+        asker = principal(request)
+    except NotAuthorised:
+        return False
+    return "admin" in asker.permissions and asker.scope.org is None
+
+
+def _everything(asker: Principal) -> None:
+    require(asker, "admin")
+    if asker.scope.org is not None:
+        raise Forbidden("this is for an admin of all organisations: it can't be told apart by organisation")
+
+
+def _text(moment: Any) -> str:
+    return str(moment.isoformat(timespec="milliseconds")).replace("+00:00", "Z")

@@ -1,0 +1,210 @@
+"""What the kill tests share: numbered records that are pushed while collectors die, and the reckoning afterwards."""
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import redis
+
+from keytrail.store.client import Engine
+from keytrail.store.rebuild import differing
+from tests.oracle.records import Record, to_msgpack, to_protobuf
+from tests.product import product
+
+ROOT = Path(__file__).parents[2]
+LISTS = (
+    "analytics-tyk-system-analytics",
+    "analytics-tyk-system-analytics_3",
+    "analytics-tyk-system-analytics_7_protobuf",
+)
+POISON_EVERY = 251
+START_NS = 1_790_000_000 * 1_000_000_000
+
+
+@dataclass
+class Feed:
+    """Pushes numbered records, as a gateway does, until told to stop; remembers what Redis has acknowledged."""
+
+    client: Any
+    rate: int = 2_000
+    pushed: set[str] = field(default_factory=set)
+    poison: int = 0
+    _stop: threading.Event = field(default_factory=threading.Event)
+
+    def run(self) -> None:
+        numbers = itertools.count()
+        while not self._stop.is_set():
+            began = time.monotonic()
+            batches: dict[str, list[bytes]] = {}
+            names = []
+            poison = 0
+            for _ in range(self.rate // 10):
+                number = next(numbers)
+                where = LISTS[number % len(LISTS)]
+                if number % POISON_EVERY == 0:
+                    batches.setdefault(where, []).append(b"\xc1 no record %d" % number)
+                    poison += 1
+                else:
+                    names.append(f"/r/{number}")
+                    batches.setdefault(where, []).append(encoded(number, where))
+            pipe = self.client.pipeline(transaction=True)
+            for where, blobs in batches.items():
+                pipe.rpush(where, *blobs)
+                pipe.expire(where, 60, nx=True)
+            with contextlib.suppress(redis.ConnectionError):
+                pipe.execute()
+                self.pushed.update(names)
+                self.poison += poison
+            self._stop.wait(max(0.0, 0.1 - (time.monotonic() - began)))
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        thread = threading.Thread(target=self.run)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._stop.set()
+            thread.join()
+
+
+def encoded(number: int, where: str) -> bytes:
+    """A record that can be told by its raw path; its other values make many groups, over two months."""
+    chance = random.Random(number)
+    record = Record(
+        timestamp=START_NS + number * 977_000_000_000 % (40 * 86_400 * 1_000_000_000),
+        org_id=f"org{number % 2}",
+        api_id=f"api{number % 3}",
+        api_key=f"{chance.randrange(20):08x}",
+        oauth_id=f"client{number % 4}" if number % 4 else "",
+        path=f"/p{number % 5}",
+        raw_path=f"/r/{number}",
+        method="GET",
+        response_code=chance.choice((200, 200, 200, 404, 500, -1)),
+        latency_total=chance.randrange(500),
+        latency_upstream=chance.randrange(400),
+        request_time=chance.randrange(500),
+        track_path=True,
+    )
+    return to_protobuf(record) if where.endswith("_protobuf") else to_msgpack(record)
+
+
+def write_config(folder: Path, port: int, **redis_settings: object) -> Path:
+    lines = [f'store.url = "chdb:{folder}/data"', f'redis.url = "redis://127.0.0.1:{port}/0"']
+    lines += [f"redis.{name} = {value}" for name, value in redis_settings.items()]
+    config = folder / "keytrail.toml"
+    config.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return config
+
+
+def start(config: Path, *arguments: str) -> "subprocess.Popen[str]":
+    """A collector; returns once it collects, or is dead."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.process", str(config), *arguments],
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    return process
+
+
+def kill(process: "subprocess.Popen[str]") -> None:
+    with contextlib.suppress(ProcessLookupError):
+        process.send_signal(signal.SIGKILL)
+    process.wait(30)
+    if process.stdout:
+        process.stdout.close()
+
+
+def drain(config: Path, client: Any) -> None:
+    """Collect until nothing is left in Redis, then end in good order."""
+    process = start(config)
+    deadline = time.monotonic() + 120
+    try:
+        while time.monotonic() < deadline and waiting(client):
+            assert process.poll() is None
+            time.sleep(0.2)
+    finally:
+        process.terminate()
+        status = process.wait(60)
+        kill(process)
+    assert status == 0
+    assert waiting(client) == 0
+
+
+def waiting(client: Any) -> int:
+    """Records in gateway lists and frozen batches."""
+    total = sum(int(client.llen(name)) for name in LISTS)
+    for key in client.scan_iter("keytrail:*"):
+        if client.type(key) == b"list":
+            total += int(client.llen(key))
+    return total
+
+
+@dataclass(frozen=True)
+class Reckoning:
+    """What the store holds against what was pushed."""
+
+    lost: int
+    doubled: int
+    strange: int
+    rejected: int
+    drift: tuple[str, ...]
+    taken: int
+    stored: int
+
+
+def reckon(folder: Path, feed: Feed) -> Reckoning:
+    """Compare record by record, and every rollup group by group."""
+    with product(folder / "data") as running:
+        rows = running.query("SELECT raw_path, count() FROM requests GROUP BY raw_path")
+        stored = {str(path): int(count) for path, count in rows}
+        ledger = running.query("SELECT sum(taken), sum(stored), sum(rejected) FROM batches")[0]
+        return Reckoning(
+            lost=len(feed.pushed - stored.keys()),
+            doubled=sum(count - 1 for count in stored.values()),
+            strange=len(stored.keys() - feed.pushed),
+            rejected=int(running.query("SELECT count() FROM rejects")[0][0]),
+            drift=tuple(group_drift(running.parts.engine)),
+            taken=int(ledger[0]),
+            stored=int(ledger[1]),
+        )
+
+
+def group_drift(engine: Engine) -> Iterator[str]:
+    """Rollups in which some group has other sums than the raw rows, group by group."""
+    months = [int(month) for (month,) in engine.query("SELECT DISTINCT toYYYYMM(time) FROM requests").rows]
+    for month in months:
+        yield from (f"{table} {month}" for table in differing(engine, month))
+    for table, lead, where in (
+        ("by_key_15m", "api_key", "1"),
+        ("by_key_day", "api_key", "1"),
+        ("by_client_15m", "oauth_id", "oauth_id != ''"),
+        ("by_client_day", "oauth_id", "oauth_id != ''"),
+        ("by_api_15m", "api_id", "1"),
+        ("by_api_day", "api_id", "1"),
+    ):
+        groups = f"org_id, {lead}, api_id, path, code" if lead != "api_id" else "org_id, api_id, path, code"
+        raw = engine.query(
+            f"SELECT {groups}, count(), sum(latency), min(latency), max(latency) FROM requests WHERE {where} "
+            f"GROUP BY {groups} ORDER BY {groups}"
+        )
+        rolled = engine.query(
+            f"SELECT {groups}, sum(records), sum(latency_sum), min(latency_min), max(latency_max) FROM {table} "
+            f"GROUP BY {groups} ORDER BY {groups}"
+        )
+        if raw.rows != rolled.rows:
+            yield f"{table} by group"

@@ -1,0 +1,100 @@
+"""Answers say until when they are complete, and when nothing was collected."""
+
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keytrail.errors import StoreAway
+from keytrail.query.zones import Span
+from keytrail.store.ledger import GapRow, Ledger
+from keytrail.web.coverage import HEADER, Coverage
+from keytrail.web.pipeline import NoOperations
+from tests.product import TOKEN, Product
+
+PATH = "/api/activity/keys/endpoint/k/22/11/2026/23/11/2026"
+DAY = Span(1_795_392_000_000, 1_795_478_400_000)
+"""23 November 2026, UTC."""
+TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
+
+
+class Collecting(NoOperations):
+    """Collects from one source."""
+
+    gap: dict[str, Any] | None = None
+    through: str | None = "2026-11-23T12:00:00.000Z"
+
+    def collection(self, *, lists: bool) -> list[dict[str, Any]]:
+        return [{"gap": self.gap}]
+
+    def complete_through(self) -> str | None:
+        return self.through
+
+
+@pytest.fixture
+def ledger(running: Product) -> Iterator[Ledger]:
+    yield Ledger(running.parts.engine)
+    running.parts.engine.command("TRUNCATE TABLE gaps")
+
+
+def told(running: Product, operations: NoOperations, span: Span = DAY) -> str | None:
+    return Coverage(running.parts.engine, operations).headers([span]).get(HEADER)
+
+
+def test_nothing_is_said_where_nothing_is_collected(running: Product) -> None:
+    answer = running.http.get(PATH, headers={"Authorization": TOKEN})
+    assert answer.status_code == 200
+    assert HEADER not in answer.headers
+
+
+def test_gaps_of_the_range(running: Product, ledger: Ledger) -> None:
+    for hours in range(7):
+        start = TEN - timedelta(hours=hours)
+        ledger.add_gap(GapRow("redis", start, start + timedelta(minutes=5), "down" if hours else "cap"))
+    said = told(running, Collecting())
+    assert said is not None
+    assert said.startswith("complete-through=2026-11-23T12:00:00.000Z; gaps=7; gap=2026-11-23T06:00:00.000Z/")
+    assert said.endswith(", 2026-11-23T10:00:00.000Z/2026-11-23T10:05:00.000Z cap")
+    assert said.count("/") == 5
+    earlier = Span(DAY.start - 86_400_000, DAY.start)
+    assert told(running, Collecting(), earlier) == "complete-through=2026-11-23T12:00:00.000Z; gaps=0"
+    assert told(running, NoOperations(), earlier) is None
+    assert (told(running, NoOperations()) or "").startswith("complete-through=unknown; gaps=7;")
+
+
+def test_a_gap_that_lasts_has_no_end(running: Product) -> None:
+    operations = Collecting()
+    operations.gap = {"start": "2020-05-01T10:00:00.000Z", "cause": "source_away"}
+    operations.through = None
+    span = Span(DAY.start - 365 * 6 * 86_400_000, DAY.start)
+    assert told(running, operations, span) == (
+        "complete-through=unknown; gaps=1; gap=2020-05-01T10:00:00.000Z/.. source_away"
+    )
+
+
+def test_an_answer_carries_it(running: Product, ledger: Ledger) -> None:
+    ledger.add_gap(GapRow("redis", TEN, TEN + timedelta(minutes=5), "down"))
+    time.sleep(1.1)  # gaps are kept for a second
+    answer = running.http.get(PATH, headers={"Authorization": TOKEN})
+    assert answer.headers[HEADER] == (
+        "complete-through=unknown; gaps=1; gap=2026-11-23T10:00:00.000Z/2026-11-23T10:05:00.000Z down"
+    )
+
+
+def test_a_store_that_does_not_tell_is_no_store_without_gaps(running: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    def away(*_: object) -> None:
+        raise StoreAway("away")
+
+    monkeypatch.setattr(Ledger, "gaps", away)
+    assert told(running, Collecting()) == "complete-through=2026-11-23T12:00:00.000Z; gaps=unknown"
+
+
+def test_it_costs_less_than_two_milliseconds(running: Product) -> None:
+    coverage = Coverage(running.parts.engine, Collecting())
+    coverage.headers([DAY])
+    began = time.process_time()
+    for _ in range(100):
+        coverage.headers([DAY])
+    assert (time.process_time() - began) / 100 < 0.002
