@@ -88,7 +88,7 @@ def test_fields_stand_in_the_order_of_a_real_record(records: list[Record], real:
 def test_every_value_has_a_type_that_a_real_record_has_there(records: list[Record], real: list[Record]) -> None:
     known = {shape for one in real for shape in shapes(one)}
     graph, mcp = ".GraphQLStats.Errors", ".MCPStats"
-    # No real record of these is at hand: the pump's source says what they hold.
+    # No real record of these is at hand: this is the shape that the wire format describes.
     known |= {(graph, "list"), (f"{graph}[]", "dict"), (f"{graph}[].Message", "str"), (f"{graph}[].Path", "list")}
     known |= {(f"{graph}[].Path[]", "str"), (mcp, "dict"), (f"{mcp}.IsMCP", "bool"), (f"{mcp}.JSONRPCMethod", "str")}
     known |= {(f"{mcp}.PrimitiveType", "str"), (f"{mcp}.PrimitiveName", "str")}
