@@ -4,8 +4,7 @@
     ├── ConfigError          a setting is wrong; the message names it
     ├── RequestError         a request asks for something that can't be; becomes HTTP 400 or as its status says
     │   ├── NotAuthorised    no token, a wrong or an expired one (401)
-    │   ├── Forbidden        the token lacks a permission or may not see an API (403)
-    │   └── NotKept          the range needs raw rows that retention has dropped (400)
+    │   └── Forbidden        the token lacks a permission or may not see an API (403)
     ├── StoreError           the store can't do it; the cause is kept
     │   ├── StoreBusy        another process holds the data directory; the message says which
     │   ├── StoreAway        the server can't be reached, or ran out of time or memory: trying again may help
@@ -58,10 +57,6 @@ class Forbidden(RequestError):
     """The token may not do or see this; the message names the permission or the API."""
 
     status = 403
-
-
-class NotKept(RequestError):
-    """The range needs raw rows that retention has dropped; the message names the day."""
 
 
 class StoreError(KeytrailError):

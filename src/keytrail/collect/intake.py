@@ -8,10 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
-from keytrail.collect.batch import Batch, make_batch
+from keytrail.collect.batch import SCHEMA, Batch, make_batch
 from keytrail.collect.lines import Format, parse
 from keytrail.collect.privacy import Privacy
-from keytrail.record import DERIVED, FIELDS, Rejected, Taken
+from keytrail.record import Rejected, Taken
 from keytrail.store.writer import Chunk, Writer
 
 
@@ -87,7 +87,7 @@ class Intake:
             batch_id=name,
             offset=offset,
             taken=len(lines),
-            rows=pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else _EMPTY,
+            rows=pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else SCHEMA.empty_table(),
             rejected=rejected,
             source=self._source,
             origin=origin,
@@ -161,6 +161,3 @@ def _placed(batch: Batch, places: Sequence[int], offset: int) -> pa.Table:
     within = pa.array([offset + place for place in places], pa.uint32())
     index = batch.table.schema.get_field_index("seq")
     return batch.table.set_column(index, "seq", within.take(batch.table["seq"].combine_chunks()))
-
-
-_EMPTY = pa.schema([*((f.column, f.kind.arrow) for f in FIELDS), *((d.column, d.kind) for d in DERIVED)]).empty_table()

@@ -14,9 +14,6 @@ LONGEST_RANGE_DAYS = 3_660
 ALL_TIME = Span(946_684_800_000, 4_102_444_800_000)
 """From 2000 to 2100: every instant that a record may have."""
 
-LARGEST_STEP_COUNT = 100_000
-"""More rows of a series than anybody reads; keeps a request for minutes of years from filling the memory."""
-
 
 @dataclass(frozen=True, slots=True)
 class Scope:
