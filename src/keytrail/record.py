@@ -324,6 +324,10 @@ class Rejected:
     detail: str = ""
 
 
+MOST_ORIGIN: Final = 1024
+"""Characters of a source's name that the ledger keeps: its last."""
+
+
 @dataclass(frozen=True, slots=True)
 class Taken:
     """What became of lines: their number is the sum of the two numbers and the rejected."""

@@ -7,7 +7,7 @@ from typing import Final
 
 import pyarrow as pa
 
-from keytrail.collect.decode import Wire, decode
+from keytrail.collect.decode import Decoded, Wire, decode
 from keytrail.collect.privacy import Privacy
 from keytrail.collect.steps import Settings, run_steps
 from keytrail.collect.texts import pc
@@ -64,9 +64,29 @@ def make_batch(
     Raises:
         UsageError: The blobs are not bytes or too many at once, or their places are not in the range above.
     """
-    if not 0 <= offset <= 2**32 - max(len(blobs), 1):
-        raise UsageError(f"{len(blobs)} blobs from place {offset} on do not fit into a payload")
-    found = decode(blobs, wire, now=now)
+    return batch_of(
+        decode(blobs, wire, now=now), len(blobs), privacy=privacy, batch_id=batch_id, offset=offset, org=org
+    )
+
+
+def batch_of(
+    found: Decoded, taken: int, *, privacy: Privacy, batch_id: str, offset: int = 0, org: str | None = None
+) -> Batch:
+    """Make a batch of what was decoded.
+
+    Args:
+        found: What became of the blobs.
+        taken: How many they were.
+        privacy: What of them may be stored.
+        batch_id: Names the payload that the blobs are a part of.
+        offset: Place of the first blob in the payload, from 0; that of the last one is at most 2^32 - 1.
+        org: The only organisation whose records are taken; None: any.
+
+    Raises:
+        UsageError: Their places are not in the range above.
+    """
+    if not 0 <= offset <= 2**32 - max(taken, 1):
+        raise UsageError(f"{taken} blobs from place {offset} on do not fit into a payload")
     table = found.table.append_column("seq", found.positions)
     table, dropped = run_steps(table, Settings(privacy, org))
     rejected = [*found.rejected, *(Rejected(position, reason) for position, reason in dropped)]
@@ -74,4 +94,4 @@ def make_batch(
     seq = pc.add(table.column("seq"), pa.scalar(offset, pa.uint32()))
     name = pa.DictionaryArray.from_arrays(pa.repeat(pa.scalar(0, pa.int32()), table.num_rows), pa.array([batch_id]))
     table = table.drop_columns(["seq"]).append_column("seq", seq).append_column("batch_id", name)
-    return Batch(batch_id, offset, len(blobs), table.select(SCHEMA.names).cast(SCHEMA), rejected)
+    return Batch(batch_id, offset, taken, table.select(SCHEMA.names).cast(SCHEMA), rejected)

@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 
 from keytrail.collect.lenient import text
 from keytrail.collect.reader import Columns, Values
+from keytrail.collect.shared import Repeated
 from keytrail.record import FIELDS, Field, Kind, Reason
 
 SCHEMA: Final = pa.schema([(field.column, field.kind.arrow) for field in FIELDS])
@@ -52,8 +53,14 @@ def to_piece(columns: Columns, rows: int, until: int) -> Piece:
     if rows and not EARLIEST <= min(times) <= max(times) < until:
         raise UnfitError
     # Most columns of most batches hold nothing, and telling so is far quicker than converting them.
-    made = [_BUILD[field.kind](values) if any(values := columns.get(field.column, ())) else None for field in FIELDS]
-    return rows, made
+    return rows, [_made(field.kind, columns.get(field.column, ())) for field in FIELDS]
+
+
+def _made(kind: Kind, values: Values) -> Made | None:
+    if isinstance(values, Repeated):
+        distinct = _made(kind, values.distinct)
+        return None if distinct is None else distinct.take(values.places)
+    return _BUILD[kind](values) if any(values) else None
 
 
 def to_table(pieces: Sequence[Piece]) -> pa.Table:
@@ -168,6 +175,7 @@ _BUILD: Final[dict[Kind, Callable[[Values], Made]]] = {
     Kind.FLAG: lambda values: pa.array(values, pa.bool_()),
     Kind.INSTANT: _instants,
 }
+
 
 _ZEROS: Final[dict[Kind, Made]] = {
     kind: _BUILD[kind]([NOT_SET if kind is Kind.INSTANT else kind.zero]) for kind in Kind

@@ -12,7 +12,7 @@ import pyarrow as pa
 
 from keytrail.collect import decode_json, decode_msgpack, decode_protobuf
 from keytrail.collect.columns import Fault, Made, Piece, UnfitError, to_piece, to_table, unfit
-from keytrail.collect.reader import Reader, UnreadableError
+from keytrail.collect.reader import FaultyRowsError, Reader, UnreadableError
 from keytrail.errors import UsageError
 from keytrail.record import Reason, Rejected
 
@@ -82,26 +82,59 @@ def decode(blobs: Sequence[bytes], wire: Wire, *, now: datetime | None = None, l
     Raises:
         UsageError: The arguments are wrong. Nothing that blobs hold raises.
     """
-    until = _until(now)
-    if not set(map(type, blobs)) <= {bytes}:
-        raise UsageError("Records are decoded from bytes only")
-    if sum(map(len, blobs)) > LARGEST_BATCH:
-        raise UsageError(f"More than {LARGEST_BATCH} bytes to decode at once")
-    with _uncollected():
-        return _decode(blobs, _READERS[wire], until, largest)
+    decoding = Decoding(wire, now=now, largest=largest)
+    decoding.add(blobs)
+    return decoding.done()
 
 
-def _decode(blobs: Sequence[bytes], reader: Reader, until: int, largest: int) -> Decoded:
-    pieces: list[Piece] = []
-    positions: list[int] = []
-    rejected: list[Rejected] = []
-    for start in range(0, len(blobs), PIECE):
-        rows, faults = _rows(blobs[start : start + PIECE], reader, largest)
-        for piece, places in _pieces(rows, reader, until, faults):
-            pieces.append(piece)
-            positions += [start + place for place in places]
-        rejected += [Rejected(start + place, *faults[place]) for place in sorted(faults)]
-    return Decoded(to_table(pieces), pa.array(positions, pa.uint32()), rejected)
+class Decoding:
+    """Records, decoded as they come: of a long file, a piece is decoded while it is still in the processor's cache.
+
+    Args:
+        wire: Form of the records.
+        now: An aware datetime, by default the present one. Time stamps from a day after it on are rejected.
+        largest: Bytes of the largest record.
+
+    Raises:
+        UsageError: `now` has no zone.
+    """
+
+    def __init__(self, wire: Wire, *, now: datetime | None = None, largest: int = LARGEST) -> None:
+        self._reader = _READERS[wire]
+        self._until = _until(now)
+        self._largest = largest
+        self._bytes = 0
+        self._count = 0
+        self._pieces: list[Piece] = []
+        self._positions: list[int] = []
+        self._rejected: list[Rejected] = []
+
+    def add(self, blobs: Sequence[bytes]) -> None:
+        """Decode more records.
+
+        Raises:
+            UsageError: They are not bytes, or too many. Nothing that blobs hold raises.
+        """
+        if not set(map(type, blobs)) <= {bytes}:
+            raise UsageError("Records are decoded from bytes only")
+        self._bytes += sum(map(len, blobs))
+        if self._bytes > LARGEST_BATCH:
+            raise UsageError(f"More than {LARGEST_BATCH} bytes to decode at once")
+        with _uncollected():
+            for start in range(0, len(blobs), PIECE):
+                self._add(blobs[start : start + PIECE])
+
+    def _add(self, blobs: Sequence[bytes]) -> None:
+        rows, faults = _rows(blobs, self._reader, self._largest)
+        for piece, places in _pieces(rows, self._reader, self._until, faults):
+            self._pieces.append(piece)
+            self._positions += [self._count + place for place in places]
+        self._rejected += [Rejected(self._count + place, *faults[place]) for place in sorted(faults)]
+        self._count += len(blobs)
+
+    def done(self) -> Decoded:
+        """All that was added, as one."""
+        return Decoded(to_table(self._pieces), pa.array(self._positions, pa.uint32()), self._rejected)
 
 
 def _rows(blobs: Sequence[bytes], reader: Reader, largest: int) -> tuple[Rows, dict[int, Fault]]:
@@ -126,7 +159,12 @@ def _rows(blobs: Sequence[bytes], reader: Reader, largest: int) -> tuple[Rows, d
 def _pieces(rows: Rows, reader: Reader, until: int, faults: dict[int, Fault]) -> Iterator[tuple[Piece, Sequence[int]]]:
     """Rows as Arrow arrays, and their places; adds to `faults` those of rows that can't be."""
     try:
-        columns = reader.columns([row for _, row in rows])
+        try:
+            columns = reader.columns([row for _, row in rows])
+        except FaultyRowsError as error:
+            faults |= {rows[row][0]: fault for row, fault in error.faults.items()}
+            rows = [each for row, each in enumerate(rows) if row not in error.faults]
+            columns = reader.columns([row for _, row in rows])
         try:
             piece = to_piece(columns, len(rows), until)
         except UnfitError:

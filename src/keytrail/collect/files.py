@@ -10,7 +10,7 @@ import hashlib
 import secrets
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
 from keytrail.collect.intake import Intake
@@ -22,6 +22,8 @@ from keytrail.record import Reason, Taken
 
 CHUNK_LINES: Final = 50_000
 CHUNK_BYTES: Final = 48 * 1024 * 1024
+_HASHED: Final = 256
+"""Lines that are hashed at once: enough to let go of the interpreter, few enough to stay in the cache."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,9 @@ class Target(Protocol):
         """What was confirmed of a chunk: `taken` and `next` of each."""
 
     def send(
-        self, batch_id: str, offset: int, lines: Sequence[bytes], following: str, attempt: int, origin: str
+        self, batch_id: str, offset: int, lines: Sequence[bytes], following: "Future[str]", attempt: int, origin: str
     ) -> "Future[Taken]":
-        """Store a chunk, perhaps later."""
+        """Store a chunk, perhaps later; `following` is what the next one is found by."""
 
 
 class InOrder:
@@ -115,12 +117,14 @@ class Here:
         return self._intake.seen(batch_id, offset)
 
     def send(
-        self, batch_id: str, offset: int, lines: Sequence[bytes], following: str, attempt: int, origin: str
+        self, batch_id: str, offset: int, lines: Sequence[bytes], following: Future[str], attempt: int, origin: str
     ) -> Future[Taken]:
         """Decode now, insert in the other thread."""
-        chunk = self._intake.prepare(
-            batch_id, offset, lines, following=following, attempt=attempt, origin=origin, form=self._form
+        prepared = self._intake.prepare(
+            batch_id, offset, lines, following="", attempt=attempt, origin=origin, form=self._form
         )
+        # Its digest was made meanwhile: to hash lets go of the interpreter, to decode does not.
+        chunk = replace(prepared, next=following.result())
         return self._inserts.submit(lambda: self._intake.write(chunk))
 
 
@@ -152,21 +156,22 @@ def import_lines(
     offset = 0
     # Only the first chunk that is not confirmed can have been tried by a run that was killed.
     attempt = 1 if again else 2
-    while chunk := stop.leave(lambda: lines.take(CHUNK_LINES, CHUNK_BYTES)):
-        # Chunks of different files would often be looked for in the same place without the first line.
-        digest = digest or hashlib.sha256(secrets.token_bytes(16) if again else chunk[0][1]).hexdigest()
-        repeated = 0 if again else _repeated(digest, chunk, target.seen(digest, offset))
-        if repeated:
-            lines.put_back(chunk[repeated:])
-            chunk = chunk[:repeated]
-        following = _extended(digest, chunk)
-        if repeated:
-            tally.repeated(repeated)
-        else:
-            future = target.send(digest, offset, [line for _, line in chunk], following, attempt, lines.name)
-            tally.sent(future, chunk)
-            attempt = 1
-        digest, offset = following, offset + len(chunk)
+    with ThreadPoolExecutor(1, "digest") as hashing:
+        while chunk := stop.leave(lambda: lines.take(CHUNK_LINES, CHUNK_BYTES)):
+            # Chunks of different files would often be looked for in the same place without the first line.
+            digest = digest or hashlib.sha256(secrets.token_bytes(16) if again else chunk[0][1]).hexdigest()
+            repeated = 0 if again else _repeated(digest, chunk, target.seen(digest, offset))
+            if repeated:
+                lines.put_back(chunk[repeated:])
+                chunk = chunk[:repeated]
+            following = hashing.submit(_extended, digest, chunk)
+            if repeated:
+                tally.repeated(repeated)
+            else:
+                future = target.send(digest, offset, [line for _, line in chunk], following, attempt, lines.name)
+                tally.sent(future, chunk)
+                attempt = 1
+            digest, offset = following.result(), offset + len(chunk)
     tally.settle()
     if lines.broken and not stop.asked:
         tally.bad(Bad(lines.name, lines.number + 1, Reason.TRUNCATED, lines.broken, lines.rest))
@@ -215,9 +220,8 @@ class _Tally:
 
 def _extended(digest: str, chunk: Sequence[tuple[int, bytes]]) -> str:
     hashed = hashlib.sha256(digest.encode())
-    for _, line in chunk:
-        hashed.update(line)
-        hashed.update(b"\n")
+    for start in range(0, len(chunk), _HASHED):
+        hashed.update(b"\n".join([*(line for _, line in chunk[start : start + _HASHED]), b""]))
     return hashed.hexdigest()
 
 

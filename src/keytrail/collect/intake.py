@@ -8,7 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from keytrail.collect.batch import SCHEMA, Batch, make_batch
+from keytrail.collect.batch import SCHEMA, Batch, batch_of
+from keytrail.collect.decode import PIECE, Decoding, Wire
 from keytrail.collect.lines import Format, parse
 from keytrail.collect.privacy import Privacy
 from keytrail.record import Rejected, Taken
@@ -75,11 +76,20 @@ class Intake:
             form: What the lines hold.
         """
         name = _scoped(batch_id, org)
-        parsed = parse(lines, form)
-        rejected = list(parsed.rejected)
+        rejected: list[Rejected] = []
         tables = []
-        for wire, (blobs, places) in parsed.blobs.items():
-            batch = make_batch(blobs, wire, privacy=self._privacy, batch_id=name, org=org)
+        decodings: dict[Wire, tuple[Decoding, list[int]]] = {}
+        for start in range(0, len(lines), PIECE):
+            parsed = parse(lines[start : start + PIECE], form)
+            rejected.extend(Rejected(start + r.index, r.reason, r.detail) for r in parsed.rejected)
+            for wire, (blobs, within) in parsed.blobs.items():
+                if wire not in decodings:
+                    decodings[wire] = Decoding(wire), []
+                decoding, places = decodings[wire]
+                decoding.add(blobs)
+                places += [start + place for place in within]
+        for decoding, places in decodings.values():
+            batch = batch_of(decoding.done(), len(places), privacy=self._privacy, batch_id=name, org=org)
             tables.append(_placed(batch, places, offset))
             rejected.extend(Rejected(places[r.index], r.reason, r.detail) for r in batch.rejected)
         rejected.sort(key=lambda item: item.index)

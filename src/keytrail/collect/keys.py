@@ -90,10 +90,16 @@ def _hide_credentials(table: pa.Table, keys: texts.Array) -> pa.Table:
     places = pa.array(rows, pa.int64())
     known: dict[str, Secret] = {}
     secrets = []
-    for key, credentials in zip(keys.take(places).to_pylist(), found.take(places).to_pylist(), strict=True):
+    for key, credentials in zip(keys.take(places).to_pylist(), texts.lists_of(found.take(places)), strict=True):
+        own = []
         # Longest first, as one may be a part of another. The key itself is replaced by its hash later.
-        ordered = sorted((text for text in credentials if text != key), key=len, reverse=True)
-        secrets.append([known.setdefault(text, Secret(text, MASK)) for text in ordered])
+        for text in sorted(set(credentials), key=_longest_first) if len(credentials) > 1 else credentials:
+            if text != key:
+                secret = known.get(text)
+                if secret is None:
+                    secret = known[text] = Secret(text, MASK)
+                own.append(secret)
+        secrets.append(own)
     tracked = texts.column(table, "track_path").take(places).to_pylist()
     rest = tuple(name for name in _BESIDE_CREDENTIALS if name != "path")
     table = _hide(table, rows, secrets, rest)
@@ -149,3 +155,7 @@ def _hidden(value: Any, secrets: Sequence[Secret]) -> Any:
             if value != _KEY_TAG + secret.substitute:
                 value = secret.hide(value)
     return value
+
+
+def _longest_first(text: str) -> tuple[int, str]:
+    return -len(text), text

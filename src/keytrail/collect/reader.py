@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Final
 
 from keytrail.record import Field, Reason, Shape
@@ -36,6 +37,18 @@ class UnreadableError(Exception):
         self.detail = detail
 
 
+class FaultyRowsError(Exception):
+    """Some of the rows can't become columns.
+
+    Args:
+        faults: Reason and detail by row.
+    """
+
+    def __init__(self, faults: Mapping[int, tuple[Reason, str]]) -> None:
+        super().__init__(faults)
+        self.faults = faults
+
+
 @dataclass(frozen=True, slots=True)
 class Reader:
     """How records of one wire are read.
@@ -43,7 +56,7 @@ class Reader:
     Attributes:
         read: Bytes to a row, quickly. May raise anything.
         mend: The same for the few bytes that `read` raised on, slowly and leniently. Raises `UnreadableError`.
-        columns: Rows of `read` and `mend` to columns.
+        columns: Rows of `read` and `mend` to columns. Raises `FaultyRowsError`.
     """
 
     read: Callable[[bytes], Any]
@@ -60,25 +73,36 @@ class Turn:
         tree: The fields in the order of the parts of a row.
         shapes: How the values of some fields become what `Columns` promises.
         parts: For the names of one level, what takes a row of it apart into a tuple.
+        others: What turns values of some names into columns in another way.
     """
 
-    def __init__(self, tree: Tree, shapes: Mapping[Shape, Shaped], parts: Callable[[Sequence[str]], Parts]) -> None:
+    def __init__(
+        self,
+        tree: Tree,
+        shapes: Mapping[Shape, Shaped],
+        parts: Callable[[Sequence[str]], Parts],
+        others: Mapping[str, Callable[[Sequence[Any]], Columns]] = MappingProxyType({}),
+    ) -> None:
         self._parts = parts(list(tree))
-        self._levels: list[tuple[str, Shaped | None] | Turn] = [
-            (inner.column, shapes.get(inner.shape)) if isinstance(inner, Field) else Turn(inner, shapes, parts)
-            for inner in tree.values()
-        ]
+        self._levels: list[tuple[str, Shaped | None] | Callable[[Sequence[Any]], Columns]] = []
+        for name, inner in tree.items():
+            if name in others:
+                self._levels.append(others[name])
+            elif isinstance(inner, Field):
+                self._levels.append((inner.column, shapes.get(inner.shape)))
+            else:
+                self._levels.append(Turn(inner, shapes, parts))
 
     def __call__(self, rows: Sequence[Any]) -> Columns:
         """Turn rows into columns; without rows there are none."""
         columns: dict[str, Values] = {}
         # Not strict, as no rows give no values at all.
         for inner, values in zip(self._levels, zip(*map(self._parts, rows), strict=True), strict=False):
-            if isinstance(inner, Turn):
-                columns |= inner(values)
-            else:
+            if isinstance(inner, tuple):
                 name, shape = inner
                 columns[name] = shape(values) if shape else values
+            else:
+                columns |= inner(values)
         return columns
 
 
@@ -93,3 +117,9 @@ def tree_of(paths: Mapping[Field, str]) -> Tree:
                 branch = branch.setdefault(part, {})
             branch[name] = field
     return tree
+
+
+def in_order(tree: Tree, names: Sequence[str]) -> Tree:
+    """The tree with these names first, in this order."""
+    first = [name for name in names if name in tree]
+    return {name: tree[name] for name in dict.fromkeys((*first, *tree))}

@@ -7,10 +7,11 @@ needed is small: lines, names, and when in doubt nothing.
 """
 
 import re
-from binascii import a2b_base64
 from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
+
+import pybase64
 
 from keytrail.collect.privacy import (
     FORWARDING,
@@ -29,13 +30,26 @@ _START: Final = re.compile(
 )
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0a-\x1f\x7f]")
 _CHUNK_SIZE: Final = re.compile(rb"[0-9A-Fa-f]{1,8}")
-_CHUNKED: Final = re.compile(r"^transfer-encoding[ \t]*:", re.IGNORECASE | re.MULTILINE)
+_CHUNKED: Final = re.compile(r"transfer-encoding[ \t]*:", re.IGNORECASE)
 _CR: Final = ord("\r")
 _MOST_VERDICTS: Final = 10_000
 # Each is looked for in the whole record, and a caller may send as many as fit into a header.
 _MOST_CREDENTIALS: Final = 8
 _COOKIES: Final = frozenset({"cookie", "cookie2", "set-cookie", "set-cookie2"})
 _SHORTEST_COOKIE: Final = 16
+
+
+class _Ends(NamedTuple):
+    """A way of ending lines: how a blank line ends the head, and how one ends."""
+
+    blank: bytes
+    line: str
+
+
+_CRLF: Final = _Ends(b"\r\n\r\n", "\r\n")
+_LF: Final = _Ends(b"\n\n", "\n")
+_FOLDS: Final = (" ", "\t")
+_END_OF_HEAD: Final = END[2:]
 
 
 class Kept(NamedTuple):
@@ -67,6 +81,7 @@ class Keeper:
         self._body = body
         # The same lines come again and again, and looking one up takes a third of the time of judging it.
         self._verdicts: dict[str, tuple[str, tuple[str, ...]] | None] = {}
+        self._starts: set[str] = set()
 
     def keep(self, recorded: str) -> Kept:
         """What may be kept of a message.
@@ -78,48 +93,65 @@ class Keeper:
             recorded: The message in base64. One that was already kept once, as in an export, is taken, too.
         """
         try:
-            data = a2b_base64(recorded, strict_mode=True)
+            data = pybase64.b64decode(recorded, None, True)
         except ValueError:
             data = recorded.encode()
         first = data.find(b"\n")
-        eol = b"\r\n" if first > 0 and data[first - 1] == _CR else b"\n"
-        head, end, rest = data.partition(eol + eol)
-        start, _, fields = head.decode("utf-8", "replace").partition(eol.decode())
-        if not _START.fullmatch(start):
+        ends = _CRLF if first > 0 and data[first - 1] == _CR else _LF
+        end = data.find(ends.blank)
+        start, *fields = (data if end < 0 else data[:end]).decode("utf-8", "replace").split(ends.line)
+        if start not in self._starts and not self._is_start(start):
             return Kept("", whole=False)
-        lines, credentials = self._sort_out(fields, eol.decode())
-        if not end:
-            return Kept(start + END, credentials, whole=False)
-        text = "\r\n".join([start, *lines]) + END
-        if not self._body or not rest:
-            return Kept(text, credentials)
-        content = _joined(rest) if _CHUNKED.search(fields) else rest
-        if content is None:
-            return Kept(text, credentials, whole=False)
-        return Kept(text + content.decode("utf-8", "replace"), credentials)
-
-    def _sort_out(self, fields: str, eol: str) -> tuple[list[str], tuple[str, ...]]:
-        """The header lines to keep, and the credentials in the others."""
-        if eol + " " in fields or eol + "\t" in fields:
-            fields = re.sub(eol + "[ \t]+", " ", fields)
-        kept: list[str] = []
-        credentials: list[str] = []
         verdicts = self._verdicts
-        for line in fields.split(eol):
+        kept = [start]
+        credentials: tuple[str, ...] = ()
+        for line in fields:
             try:
                 verdict = verdicts[line]
             except KeyError:
-                verdict = self._judge(line)
-                if len(verdicts) >= _MOST_VERDICTS:
-                    verdicts.clear()
-                verdicts[line] = verdict
+                if line[:1] in _FOLDS:
+                    return self._keep_folded(data, ends)
+                verdict = self._verdict(line)
             if verdict is not None:
                 own, found = verdict
                 if own:
                     kept.append(own)
                 elif len(credentials) < _MOST_CREDENTIALS:
                     credentials += found
-        return kept, tuple(credentials)
+        if end < 0:
+            return Kept(start + END, credentials, whole=False)
+        kept.append(_END_OF_HEAD)
+        text = "\r\n".join(kept)
+        if not self._body or not (rest := data[end + len(ends.blank) :]):
+            return Kept(text, credentials)
+        content = _joined(rest) if any(map(_CHUNKED.match, fields)) else rest
+        if content is None:
+            return Kept(text, credentials, whole=False)
+        return Kept(text + content.decode("utf-8", "replace"), credentials)
+
+    def _keep_folded(self, data: bytes, ends: "_Ends") -> Kept:
+        """The same for a message with lines that go on in the next one, which are joined first."""
+        head, blank, rest = data.partition(ends.blank)
+        eol = ends.line.encode()
+        start, _, fields = head.partition(eol)
+        joined = re.sub(eol + b"[ \t]+", b" ", fields)
+        # What begins with a blank right after the start line goes on from nothing, and is no header.
+        return self.keep(pybase64.b64encode(start + eol + joined.lstrip(b" \t") + blank + rest).decode())
+
+    def _is_start(self, line: str) -> bool:
+        if not _START.fullmatch(line):
+            return False
+        if len(self._starts) >= _MOST_VERDICTS:
+            self._starts.clear()
+        self._starts.add(line)
+        return True
+
+    def _verdict(self, line: str) -> tuple[str, tuple[str, ...]] | None:
+        verdict = self._judge(line)
+        if len(self._verdicts) >= _MOST_VERDICTS:
+            self._verdicts.clear()
+        self._verdicts[line] = verdict
+        return verdict
 
     def _judge(self, line: str) -> tuple[str, tuple[str, ...]] | None:
         """The line if it is kept, else the credentials in it; None if there are none."""
@@ -148,7 +180,7 @@ def _credentials(name: str, value: str) -> Iterator[str]:
         yield token
     if scheme.lower() == "basic":
         try:
-            password = a2b_base64(token, strict_mode=True).decode("utf-8", "replace").partition(":")[2]
+            password = pybase64.b64decode(token, validate=True).decode("utf-8", "replace").partition(":")[2]
         except ValueError:
             return
         if len(password) >= SHORT:

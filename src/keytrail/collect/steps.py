@@ -102,7 +102,7 @@ def drop_unkept_parts(table: pa.Table, settings: Settings) -> pa.Table:
     are marked in `cut`.
     """
     keeper = recorded.Keeper(settings.privacy.kept_headers(), body=settings.privacy.bodies == "keep")
-    credentials: dict[int, set[str]] = {}
+    credentials: dict[int, tuple[str, ...]] = {}
     for name in _MESSAGES:
         array = texts.column(table, name)
         if texts.is_blank(array):
@@ -115,15 +115,14 @@ def drop_unkept_parts(table: pa.Table, settings: Settings) -> pa.Table:
         broken = []
         for row, message in zip(rows, kept, strict=True):
             if message.credentials:
-                credentials.setdefault(row, set()).update(message.credentials)
+                credentials[row] = credentials.get(row, ()) + message.credentials
             if not message.whole:
                 broken.append(row)
         if broken:
             table = cut.mark(table, name, texts.mask_of(broken, table.num_rows))
     if not credentials:
         return table
-    found = [sorted(credentials.get(row, ())) for row in range(table.num_rows)]
-    return texts.put(table, keys.CREDENTIALS, pa.array(found, pa.list_(pa.string())))
+    return texts.put(table, keys.CREDENTIALS, texts.lists_at(credentials, table.num_rows))
 
 
 def drop_graphql_texts(table: pa.Table, settings: Settings) -> pa.Table:

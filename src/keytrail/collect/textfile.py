@@ -5,6 +5,7 @@ import io
 import sys
 import zlib
 from io import BufferedIOBase
+from itertools import accumulate
 from pathlib import Path
 from stat import S_ISREG
 from typing import IO, Any, Final, Protocol, cast
@@ -15,6 +16,8 @@ from keytrail.collect.lines import LONGEST_LINE
 from keytrail.errors import FileError
 
 _BUFFER: Final = 1 << 20
+_AROUND: Final = b" \t\r\n"
+"""What may stand around a line."""
 _ZSTD_INPUT: Final = 8 << 10
 """Compressed bytes that are unpacked at once: little, as they may become 30,000 times as many."""
 
@@ -34,6 +37,12 @@ class Readable(Protocol):
 
     def read1(self, size: int, /) -> bytes:
         """At most so many bytes, none at the end."""
+
+
+class _Blocks(Protocol):
+    """What gives what there is, however little."""
+
+    def read1(self, size: int, /) -> bytes: ...
 
 
 class Lines:
@@ -61,6 +70,10 @@ class Lines:
         self.rest = b""
         self._file = _Counted(file)
         self._back: list[tuple[int, bytes]] = []
+        self._ready: list[tuple[int, bytes]] = []
+        self._unended: list[tuple[int, bytes]] = []
+        self._tail = b""
+        self._skipping = False
         self._source = self._open()
 
     @property
@@ -75,48 +88,66 @@ class Lines:
         the lines before it can be recognised when the file has grown.
         """
         taken, self._back = self._back, []
-        size = sum(len(line) for _, line in taken)
-        while len(taken) < most_lines and size < most_bytes:
-            line, ended = self._line()
-            if not line:
-                if not ended:
-                    break
-                continue
-            if not ended and taken:
-                self._back = [(self.number, line)]
+        room = most_bytes - sum(len(line) for _, line in taken)
+        while len(taken) < most_lines and room > 0:
+            if not self._ready and not self._read_on():
                 break
-            taken.append((self.number, line))
-            size += len(line)
+            # By the lines alone: where a chunk ends must not depend on how the file happens to be read.
+            count = min(most_lines - len(taken), len(self._ready))
+            for number, size in enumerate(accumulate(len(line) for _, line in self._ready[:count]), 1):
+                if size >= room:
+                    count = number
+                    break
+            taken += self._ready[:count]
+            room -= size
+            del self._ready[:count]
+        if not taken:
+            taken, self._unended = self._unended, []
         return taken
 
     def put_back(self, lines: list[tuple[int, bytes]]) -> None:
         """Lines that were taken too many."""
         self._back = lines + self._back
 
-    def _line(self) -> tuple[bytes, bool]:
-        """A line and whether it had an end; no line and no end is the end of the file."""
-        line = self._source.readline(LONGEST_LINE)
-        if line:
+    def _read_on(self) -> bool:
+        """Read until a line is ready; False at the end."""
+        while not self._ready:
+            block = self._source.read1(_BUFFER)
+            if not block:
+                self._end()
+                return False
+            if self._skipping:
+                _, ended, block = block.partition(b"\n")
+                self._skipping = not ended
+                if self._skipping:
+                    continue
+            lines = block.split(b"\n")
+            lines[0] = self._tail + lines[0]
+            self._tail = lines.pop()
+            self._number(lines)
+            if len(self._tail) >= LONGEST_LINE:
+                self._number([self._tail])
+                self._tail = b""
+                self._skipping = True
+        return True
+
+    def _number(self, lines: list[bytes]) -> None:
+        for line in lines:
             self.number += 1
-        ended = line.endswith(b"\n")
-        if len(line) == LONGEST_LINE and not ended:
-            self._skip_rest()
-            return line, True
-        if self._file.broken and not self.broken:
-            self.broken = self._file.broken
-        if not ended and self.broken:
-            if line:
-                self.number -= 1
-                self.rest = line
-            return b"", False
-        return line.strip(b" \t\r\n"), ended
+            if stripped := line[:LONGEST_LINE].strip(_AROUND):
+                self._ready.append((self.number, stripped))
 
-    def _skip_rest(self) -> None:
-        while piece := self._source.readline(_BUFFER):
-            if piece.endswith(b"\n"):
-                return
+    def _end(self) -> None:
+        rest, self._tail = self._tail, b""
+        self.broken = self.broken or self._file.broken
+        if self.broken:
+            self.rest = self.rest or rest
+        elif rest:
+            self.number += 1
+            if stripped := rest.strip(_AROUND):
+                self._unended = [(self.number, stripped)]
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> _Blocks:
         raw = io.BufferedReader(self._file, _BUFFER)
         start = raw.peek(16)
         unpacked: Readable

@@ -4,7 +4,7 @@ Kinds are those of `record.Kind`: TEXT is a plain string column, NAME a dictiona
 dictionary values. Every function takes and gives back arrays of the same type and length.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeAlias, cast
 
 import pyarrow as pa
@@ -156,3 +156,22 @@ def joined(arrays: Sequence[Array]) -> list[str]:
 def choose(index: Array, names: Sequence[str]) -> Array:
     """A NAME column from places in `names`."""
     return pa.DictionaryArray.from_arrays(index.cast(pa.int32()), pa.array(names, pa.string()))
+
+
+def lists_at(rows: Mapping[int, Sequence[str]], length: int) -> Array:
+    """A column of lists that holds these at some rows, and empty ones at the others."""
+    lengths = [0] * length
+    for row, items in rows.items():
+        lengths[row] = len(items)
+    items = [item for row in sorted(rows) for item in rows[row]]
+    return relist(pa.array(lengths, pa.int32()), pa.array(items, pa.string()))
+
+
+def lists_of(array: Array) -> list[list[str]]:
+    """The lists of a column: their items at once, as to turn each list by itself takes three times as long."""
+    items = cast(list[str], array.flatten().to_pylist())
+    lists, start = [], 0
+    for length in lengths_of(array).to_pylist():
+        lists.append(items[start : start + length])
+        start += length
+    return lists
