@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from keytrail.web.auth import hash_token
-from keytrail.web.server import SOCKET_NAME
+from keytrail.web.local import SOCKET_NAME
 from tests.cli.captures import ORG, OTHER_ORG, lines_of, path_of, text
 from tests.cli.command import Process, Ran, run, server
 

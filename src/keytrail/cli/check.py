@@ -87,8 +87,8 @@ def _look(settings: "Settings") -> Iterator[Finding]:
     Raises:
         KeytrailError: A setting can't be served.
     """
+    from keytrail.cli.opening import data_directory
     from keytrail.cli.reach import NoStore, reach
-    from keytrail.cli.wiring import data_directory
 
     yield Finding("settings", good=True, text=f"zone {settings.timezone}, {_tokens(settings)}")
     directory = data_directory(settings)

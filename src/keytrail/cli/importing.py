@@ -13,6 +13,7 @@ from rich.console import Console
 from keytrail.cli.progress import progress
 from keytrail.cli.reach import Reached, There
 from keytrail.collect.files import Bad, Here, Summary, Target, import_lines
+from keytrail.collect.intake import Intake
 from keytrail.collect.lines import Format
 from keytrail.collect.stop import INTERRUPTED, Stop
 from keytrail.collect.textfile import Lines, open_file
@@ -78,7 +79,7 @@ class Importing:
     """An import of some files.
 
     Args:
-        reached: The way to the store.
+        reached: The way to the store, or into it.
         rejects: Takes the lines that are not stored.
         stop: Asked between chunks.
         form: What the lines hold.
@@ -88,9 +89,17 @@ class Importing:
     """
 
     def __init__(
-        self, reached: Reached, rejects: Rejects, stop: Stop, *, form: str, again: bool, quiet: bool, as_json: bool
+        self,
+        reached: Reached | Intake,
+        rejects: Rejects,
+        stop: Stop,
+        *,
+        form: str,
+        again: bool,
+        quiet: bool,
+        as_json: bool,
     ) -> None:
-        self._target: Target = Here(reached.here.intake, Format(form)) if reached.here else There(reached, form)
+        self._target: Target = Here(reached, Format(form)) if isinstance(reached, Intake) else There(reached, form)
         self._rejects = rejects
         self._stop = stop
         self._again = again

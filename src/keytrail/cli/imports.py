@@ -35,7 +35,7 @@ def import_files(
     that are under way; the same command goes on from there.
     """
     from keytrail.cli.importing import Importing, Rejects
-    from keytrail.cli.reach import reach
+    from keytrail.cli.reach import reach_intake
     from keytrail.collect.stop import Stop
     from keytrail.telemetry import set_up_logging
 
@@ -43,7 +43,7 @@ def import_files(
     settings = settings_of(config, data)
     with (
         Stop() as stop,
-        reach(settings, url, token, make=True) as reached,
+        reach_intake(settings, url, token) as reached,
         Rejects(rejects, None if url else settings.store.directory) as kept,
     ):
         work = Importing(reached, kept, stop, form=form, again=again, quiet=quiet, as_json=as_json)

@@ -11,19 +11,22 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio.from_thread
 import httpx
 from starlette.types import ASGIApp
 
-from keytrail.cli.wiring import Assembly, assembled, data_directory
+from keytrail.cli.opening import data_directory, opened
 from keytrail.collect.files import InOrder
+from keytrail.collect.intake import Intake
 from keytrail.config import Settings
 from keytrail.errors import KeytrailError, StoreBusy
-from keytrail.record import Reason, Rejected, Taken
-from keytrail.web.ingest import MOST_ORIGIN
-from keytrail.web.server import SOCKET_NAME, Local, socket_address
+from keytrail.record import MOST_ORIGIN, Reason, Rejected, Taken
+from keytrail.web.local import SOCKET_NAME, Local, socket_address
+
+if TYPE_CHECKING:
+    from keytrail.cli.wiring import Assembly
 
 _TIMEOUT: Final = httpx.Timeout(600, connect=5)
 _PIECE: Final = 256 * 1024
@@ -65,7 +68,7 @@ class Reached:
     """
 
     client: httpx.Client
-    here: Assembly | None
+    here: "Assembly | None"
 
     def get(self, path: str, parameters: dict[str, str] | None = None) -> httpx.Response:
         """Ask for something.
@@ -88,42 +91,75 @@ class Reached:
 
 
 @contextlib.contextmanager
-def reach(settings: Settings, url: str = "", token: str = "", *, make: bool = False) -> Iterator[Reached]:
+def reach(settings: Settings, url: str = "", token: str = "") -> Iterator[Reached]:
     """The nearest way to the records.
 
     Args:
         settings: The settings.
         url: Address of a server elsewhere; "" for the data directory of the settings.
         token: Token for that server.
-        make: Make the data directory if it is missing.
 
     Raises:
         NoStore: There is no data directory.
         StoreBusy: A process holds the data directory but answers no requests; the message says which.
         KeytrailError: No server answers at the address.
     """
-    if url:
-        with _client_of(url, token) as client:
-            yield Reached(client, None)
-        return
-    directory = data_directory(settings)
-    if not make and not directory.exists():
-        raise NoStore(directory)
     with contextlib.ExitStack() as stack:
-        if _is_socket(directory / SOCKET_NAME):
-            address = stack.enter_context(socket_address(directory))
-            client = stack.enter_context(
-                httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://keytrail", timeout=_TIMEOUT)
-            )
-            if _answers(client):
-                yield Reached(client, None)
-                return
-        try:
+        if client := _server(stack, settings, url, token):
+            yield Reached(client, None)
+            return
+        directory = data_directory(settings)
+        if not directory.exists():
+            raise NoStore(directory)
+        from keytrail.cli.wiring import assembled
+
+        with _explained():
             assembly = stack.enter_context(assembled(settings, collect=False))
-        except StoreBusy as error:
-            raise StoreBusy(f"{error}, which answers no requests: wait until it ends, or end it") from error
-        client = stack.enter_context(in_process(Local(assembly.service.app)))
-        yield Reached(client, assembly)
+        yield Reached(stack.enter_context(in_process(Local(assembly.service.app))), assembly)
+
+
+@contextlib.contextmanager
+def reach_intake(settings: Settings, url: str = "", token: str = "") -> Iterator[Reached | Intake]:
+    """The nearest way for records: a server, or the store itself, which is made if it is missing.
+
+    Args:
+        settings: The settings.
+        url: Address of a server elsewhere; "" for the data directory of the settings.
+        token: Token for that server.
+
+    Raises:
+        StoreBusy: A process holds the data directory but answers no requests; the message says which.
+        KeytrailError: No server answers at the address.
+    """
+    with contextlib.ExitStack() as stack:
+        if client := _server(stack, settings, url, token):
+            yield Reached(client, None)
+            return
+        with _explained():
+            store = stack.enter_context(opened(settings))
+        yield store.intake
+
+
+def _server(stack: contextlib.ExitStack, settings: Settings, url: str, token: str) -> httpx.Client | None:
+    """A client of the server at an address, or of the one that holds the data directory if it answers."""
+    if url:
+        return stack.enter_context(_client_of(url, token))
+    directory = data_directory(settings)
+    if not _is_socket(directory / SOCKET_NAME):
+        return None
+    address = stack.enter_context(socket_address(directory))
+    client = stack.enter_context(
+        httpx.Client(transport=httpx.HTTPTransport(uds=address), base_url="http://keytrail", timeout=_TIMEOUT)
+    )
+    return client if _answers(client) else None
+
+
+@contextlib.contextmanager
+def _explained() -> Iterator[None]:
+    try:
+        yield
+    except StoreBusy as error:
+        raise StoreBusy(f"{error}, which answers no requests: wait until it ends, or end it") from error
 
 
 def _client_of(url: str, token: str) -> httpx.Client:
@@ -208,11 +244,16 @@ class There:
         return found
 
     def send(
-        self, batch_id: str, offset: int, lines: Sequence[bytes], following: str, attempt: int, origin: str
+        self, batch_id: str, offset: int, lines: Sequence[bytes], following: Future[str], attempt: int, origin: str
     ) -> Future[Taken]:
         """Send the lines in the other thread, while this one reads the next."""
         body = b"\n".join(lines) + b"\n"
-        about = {"next": following, "attempt": str(attempt), "origin": origin[-MOST_ORIGIN:], "format": self._form}
+        about = {
+            "next": following.result(),
+            "attempt": str(attempt),
+            "origin": origin[-MOST_ORIGIN:],
+            "format": self._form,
+        }
 
         def send() -> Taken:
             answer = self._reached.post(f"/api/v1/imports/{batch_id}/{offset}", about, body).json()

@@ -51,8 +51,9 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
     import structlog
 
     from keytrail.cli.collecting import collecting
+    from keytrail.cli.opening import data_directory
     from keytrail.cli.tokens import WatchedTokens
-    from keytrail.cli.wiring import assembled, data_directory
+    from keytrail.cli.wiring import assembled
     from keytrail.config import load
     from keytrail.web.server import listen
     from keytrail.web.server import serve as serve_app

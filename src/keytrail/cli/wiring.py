@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from keytrail.cli.collecting import make_collectors
+from keytrail.cli.opening import data_directory, opened, privacy_of
 from keytrail.cli.operations import CountingListener, Operations
 from keytrail.collect.intake import Intake
 from keytrail.collect.loop import Collector
-from keytrail.collect.privacy import Privacy
 from keytrail.config import Settings
-from keytrail.errors import ConfigError
 from keytrail.metrics import Metrics
-from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.client import Engine
 from keytrail.store.ledger import Ledger
-from keytrail.store.migrate import migrate
 from keytrail.store.writer import Writer
 from keytrail.web.app import Service, make_service
 
@@ -58,55 +56,23 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
         StoreError: The store can't be opened or brought up to date.
         ConfigError: A setting that this version can't serve.
     """
-    directory = data_directory(settings)
-    engine = EmbeddedEngine(directory, settings.store, wait=wait)
-    try:
-        migrate(engine)
-        writer = Writer(engine)
-        intake = Intake(writer, privacy_of(settings))
+    with opened(settings, wait=wait) as store:
         metrics = Metrics()
         collectors = make_collectors(
             settings.redis if collect else settings.redis.model_copy(update={"url": ""}),
-            ledger=Ledger(engine),
-            writer=writer,
+            ledger=Ledger(store.engine),
+            writer=store.writer,
             privacy=privacy_of(settings),
             listener=CountingListener(metrics),
         )
         service = make_service(
             settings,
-            engine,
-            secret=session_secret(settings, directory),
-            collect=intake,
-            operations=Operations(collectors, metrics, writer),
+            store.engine,
+            secret=session_secret(settings, data_directory(settings)),
+            collect=store.intake,
+            operations=Operations(collectors, metrics, store.writer),
         )
-        yield Assembly(settings, engine, writer, intake, service, collectors, metrics)
-    finally:
-        engine.close()
-
-
-def data_directory(settings: Settings) -> Path:
-    """The folder of the embedded engine.
-
-    Raises:
-        ConfigError: The store is a server.
-    """
-    directory = settings.store.directory
-    if directory is None:
-        raise ConfigError("settings: store.url: this version serves only the embedded engine (chdb:<folder>)")
-    return directory
-
-
-def privacy_of(settings: Settings) -> Privacy:
-    """The settings' section as the steps take it."""
-    section = settings.privacy
-    return Privacy(
-        keys=section.keys,
-        headers=tuple(section.headers),
-        bodies=section.bodies,
-        body_limit=section.body_limit,
-        query_values=section.query_values,
-        client_ip=section.client_ip,
-    )
+        yield Assembly(settings, store.engine, store.writer, store.intake, service, collectors, metrics)
 
 
 def session_secret(settings: Settings, directory: Path) -> str:

@@ -20,14 +20,12 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from keytrail.config import Permission, Token
 from keytrail.errors import Forbidden, NotAuthorised
 from keytrail.query.request import Scope
+from keytrail.web.local import LOCAL_STATE
 
 ALL_ORGS: Final = "*"
 SESSION_COOKIE: Final = "keytrail_session"
 SESSION_SECONDS: Final = 30 * 24 * 3600
 LINK_SECONDS: Final = 15 * 60
-LOCAL_STATE: Final = "keytrail.local"
-"""Key of the ASGI scope that the server on the data directory's socket sets."""
-
 _EVERYTHING: Final = frozenset[Permission]({"analytics", "logs", "ingest", "admin"})
 
 

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import Forbidden, RequestError
-from keytrail.record import Taken
+from keytrail.record import MOST_ORIGIN, Taken
 from keytrail.web.auth import Principal, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
@@ -19,8 +19,6 @@ from keytrail.web.system import principal
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of one chunk of lines."""
 
-MOST_ORIGIN: Final = 1024
-"""Characters of a file's name in the ledger."""
 MOST_LINES: Final = 2**32
 """Lines of a batch: a row remembers its place in 32 bits."""
 

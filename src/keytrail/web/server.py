@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import os
 import signal
 import socket
 from collections.abc import Callable, Iterator, Sequence
@@ -11,26 +10,12 @@ from typing import Final
 
 import anyio.to_thread
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from keytrail.errors import KeytrailError
-from keytrail.web.auth import LOCAL_STATE
+from keytrail.web.local import Local, socket_address
 
-SOCKET_NAME: Final = "keytrail.sock"
 _BACKLOG: Final = 2048
-_LONGEST_SOCKET_PATH: Final = 100
-"""The system's limit is 104 to 108 bytes."""
-
-
-class Local:
-    """What comes through the socket in the data directory is from somebody who may read the data anyway."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        await self._app({**scope, LOCAL_STATE: True}, receive, send)
 
 
 class _Quiet(uvicorn.Server):
@@ -60,26 +45,6 @@ def listen(host: str, port: int) -> socket.socket:
         text = (error.strerror if isinstance(error, OSError) else None) or str(error)
         raise KeytrailError(f"can't listen on {host}:{port}: {text}") from error
     return listening
-
-
-@contextlib.contextmanager
-def socket_address(directory: Path) -> Iterator[str]:
-    """A path of the socket in a data directory that is short enough for the system, however deep it lies.
-
-    Raises:
-        KeytrailError: The system has no way to shorten it.
-    """
-    path = str(directory.resolve() / SOCKET_NAME)
-    if len(path.encode()) <= _LONGEST_SOCKET_PATH:
-        yield path
-        return
-    if not Path("/proc/self/fd").is_dir():
-        raise KeytrailError(f"the path of the data directory {directory} is too long for a socket on this system")
-    folder = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        yield f"/proc/self/fd/{folder}/{SOCKET_NAME}"
-    finally:
-        os.close(folder)
 
 
 def _listen_locally(address: str) -> socket.socket:
