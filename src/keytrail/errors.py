@@ -4,10 +4,12 @@
     ├── ConfigError          a setting is wrong; the message names it
     ├── RequestError         a request asks for something that can't be; becomes HTTP 400 or as its status says
     │   ├── NotAuthorised    no token, a wrong or an expired one (401)
-    │   └── Forbidden        the token lacks a permission or may not see an API (403)
+    │   ├── Forbidden        the token lacks a permission or may not see an API (403)
+    │   └── TooCostly        the answer would take more than one question may (400, 503)
     ├── StoreError           the store can't do it; the cause is kept
     │   ├── StoreBusy        another process holds the data directory; the message says which
     │   ├── StoreAway        the server can't be reached, or ran out of time or memory: trying again may help
+    │   │   └── StoreLimited more rows, memory or time than a statement may take
     │   ├── StoreFull        no room on the disk
     │   └── SchemaError      the store's schema is newer than this version, or a migration failed
     ├── UsageError           a part of keytrail was called wrongly by another: a fault of ours
@@ -59,6 +61,14 @@ class Forbidden(RequestError):
     status = 403
 
 
+class TooCostly(RequestError):
+    """The answer would take more rows, memory or time than one question may; the message says what to do."""
+
+    def __init__(self, message: str, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+
 class StoreError(KeytrailError):
     """The store can't do what was asked; the engine's exception is the cause."""
 
@@ -69,6 +79,19 @@ class StoreBusy(StoreError):
 
 class StoreAway(StoreError):
     """The store can't be reached or gave up; trying again may help."""
+
+
+class StoreLimited(StoreAway):
+    """A statement would take more than its limits allow.
+
+    Args:
+        message: What the engine said.
+        limit: What there was too much of: rows, bytes, rows of the answer, time or memory.
+    """
+
+    def __init__(self, message: str, limit: str) -> None:
+        super().__init__(message)
+        self.limit = limit
 
 
 class StoreFull(StoreError):

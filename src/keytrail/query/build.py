@@ -1,10 +1,12 @@
 """The statement of a plan: every value is a bound parameter, and every statement carries the asker's scope."""
 
+from dataclasses import dataclass
 from typing import Any
 
-from keytrail.query.catalog import DIMENSIONS, HIT, METRICS, OPERATORS, PARTS, VERSIONLESS, Part
+from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
+from keytrail.query.parts import HIT, PARTS, Part
 from keytrail.query.plan import Plan, Segment
-from keytrail.query.request import Filter, Query
+from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
 from keytrail.query.zones import Steps
 
 
@@ -29,19 +31,37 @@ class Statement:
 def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     """The statement of a question and its bound values.
 
-    Its columns: `step` (index into the steps' labels) if there are steps, the dimensions, the metrics, and
-    `total_rows`, the number of rows without the limit.
+    Its columns: `step` (index into the steps' labels) if there are steps, the dimensions, the metrics, and with a
+    limit `total_rows`, the number of rows without it.
     """
     statement = Statement()
     parts = _parts(query)
     scope = _conditions(query, statement)
     steps = _step_binding(chosen.steps, statement) if chosen.steps else ""
     groups = (["step"] if steps else []) + [_quoted(name) for name in query.dimensions]
-    sources = [_source(query, segment, parts, scope, steps, statement) for segment in chosen.segments]
+    only_hits = all(part.of_hits for part in parts)
+    sources = [
+        Source(_origin(segment, scope, statement, only_hits=only_hits), raw=segment.raw, steps=steps)
+        for segment in chosen.segments
+    ]
+    if len(sources) == 1:
+        (source,) = sources
+        origin, columns = source.origin, _columns(query, source)
+        given = {part: part.expression(raw=source.raw, only_hits=only_hits) for part in parts}
+    else:
+        # With one table there is nothing to merge, and each level costs time.
+        origin, columns = _union(query, sources, parts, groups, only_hits=only_hits), groups
+        given = {part: _merge(part) for part in parts}
+    named = [f"{part.finished(sql, only_hits=only_hits)} AS {part.name}" for part, sql in given.items()]
     metrics = [f"{METRICS[name].sql} AS {_quoted('m_' + name)}" for name in query.metrics]
-    grouped = sources[0] if len(sources) == 1 else _merged(sources, groups, parts)
-    where = " WHERE p_hits > 0" if query.having_hits else ""
-    sql = f"SELECT {', '.join([*groups, *metrics, 'count() OVER () AS total_rows'])} FROM ({grouped}){where}"
+    # All rows are there without a limit, and a window costs time.
+    total = [] if query.limit is None else ["count() OVER () AS total_rows"]
+    sql = f"WITH {', '.join(named)} SELECT {', '.join([*columns, *metrics, *total])} FROM {origin}"
+    if groups:
+        sql += f" GROUP BY {', '.join(groups)}"
+    # A group of nothing but hits has one; without groups there is a row even of nothing.
+    if query.having_hits and not (only_hits and groups):
+        sql += " HAVING p_hits > 0"
     if query.order:
         sql += " ORDER BY " + ", ".join(
             f"{_order_column(query, order.column)}{' DESC' if order.descending else ''}" for order in query.order
@@ -51,12 +71,41 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     return sql, statement.parameters
 
 
-def _merged(sources: list[str], groups: list[str], parts: list[Part]) -> str:
-    """What several tables contribute, merged: with one table there is nothing to merge, and each level costs time."""
-    union = " UNION ALL ".join(f"({source})" for source in sources)
-    merged = [f"{_merge(part)} AS {part.name}" for part in parts]
-    sql = f"SELECT {', '.join([*groups, *merged])} FROM ({union}) AS source"
-    return sql + (f" GROUP BY {', '.join(groups)}" if groups else "")
+@dataclass(frozen=True, slots=True)
+class Source:
+    """A table that a statement reads.
+
+    Attributes:
+        origin: The table and its condition, as they follow `FROM`.
+        raw: It has raw rows.
+        steps: Expression for the step of an instant `?`; "" without steps.
+    """
+
+    origin: str
+    raw: bool
+    steps: str
+
+
+def _columns(query: Query, source: Source) -> list[str]:
+    """The step and the dimensions, as a table gives them."""
+    columns = [f"{DIMENSIONS[name].sql} AS {_quoted(name)}" for name in query.dimensions]
+    if source.steps:
+        unit = "toUnixTimestamp64Milli(time)" if source.raw else "toUnixTimestamp64Second(bucket) * 1000"
+        columns.insert(0, source.steps.replace("?", unit) + " AS step")
+    return columns
+
+
+def _union(query: Query, sources: list[Source], parts: list[Part], groups: list[str], *, only_hits: bool) -> str:
+    """What several tables contribute, to be merged."""
+    statements = []
+    for source in sources:
+        contributions = [
+            f"{part.expression(raw=source.raw, only_hits=only_hits, to_merge=True)} AS {_contribution(part)}"
+            for part in parts
+        ]
+        sql = f"SELECT {', '.join([*_columns(query, source), *contributions])} FROM {source.origin}"
+        statements.append(f"({sql}{' GROUP BY ' + ', '.join(groups) if groups else ''})")
+    return f"({' UNION ALL '.join(statements)}) AS source"
 
 
 def _order_column(query: Query, name: str) -> str:
@@ -73,16 +122,18 @@ def _parts(query: Query) -> list[Part]:
 
 
 def _merge(part: Part) -> str:
-    # By the source's name, as the merged part has the same: without it an aggregate would stand in an aggregate.
-    name = f"source.{part.name}"
+    name = _contribution(part)
     if part.merge == "name":
-        return f"argMax({name}, (source.p_named_at, {name}))"
+        return f"argMax({name}, (of_p_named_at, {name}))"
     return f"{part.merge}({name})"
 
 
-def _source(
-    query: Query, segment: Segment, parts: list[Part], scope: list[str], steps: str, statement: Statement
-) -> str:
+def _contribution(part: Part) -> str:
+    # Another name than the merged part's: else an aggregate would stand in an aggregate.
+    return f"of_{part.name}"
+
+
+def _origin(segment: Segment, scope: list[str], statement: Statement, *, only_hits: bool) -> str:
     clock = "time" if segment.raw else "bucket"
     precision = 3 if segment.raw else 0
     spans = [
@@ -90,19 +141,8 @@ def _source(
         f"{_instant(span.end, precision, statement)})"
         for span in segment.spans
     ]
-    columns = [f"{DIMENSIONS[name].sql} AS {_quoted(name)}" for name in query.dimensions]
-    groups = [_quoted(name) for name in query.dimensions]
-    if steps:
-        unit = "toUnixTimestamp64Milli(time)" if segment.raw else "toUnixTimestamp64Second(bucket) * 1000"
-        columns.insert(0, steps.replace("?", unit) + " AS step")
-        groups.insert(0, "step")
-    only_hits = all(part.of_hits for part in parts)
-    contributions = [f"{part.expression(raw=segment.raw, only_hits=only_hits)} AS {part.name}" for part in parts]
     conditions = [*scope, *([HIT] if only_hits else []), f"({' OR '.join(spans)})"]
-    sql = f"SELECT {', '.join([*columns, *contributions])} FROM {segment.table} WHERE {' AND '.join(conditions)}"
-    if groups:
-        sql += f" GROUP BY {', '.join(groups)}"
-    return sql
+    return f"{segment.table} WHERE {' AND '.join(conditions)}"
 
 
 def _instant(milliseconds: int, precision: int, statement: Statement) -> str:
@@ -125,17 +165,39 @@ def _conditions(query: Query, statement: Statement) -> list[str]:
         conditions.append(f"org_id = {statement.bind(query.scope.org, 'String')}")
     if query.scope.apis is not None:
         conditions.append(f"has({statement.bind(sorted(query.scope.apis), 'Array(String)')}, api_id)")
-    conditions.extend(_filter(item, statement) for item in query.filters)
+    conditions.extend(_condition(item, statement) for item in query.filters)
     return conditions or ["1"]
+
+
+def _condition(item: Condition, statement: Statement) -> str:
+    match item:
+        case Filter():
+            return _filter(item, statement)
+        case Not():
+            return f"NOT ({_condition(item.item, statement)})"
+        case AllOf():
+            return f"({' AND '.join(_condition(one, statement) for one in item.items) or '1'})"
+        case AnyOf():
+            return f"({' OR '.join(_condition(one, statement) for one in item.items) or '0'})"
 
 
 def _filter(item: Filter, statement: Statement) -> str:
     dimension, operator = DIMENSIONS[item.dimension], OPERATORS[item.operator]
     value = item.value
-    if item.dimension == "version" and value == "Not Versioned":
-        value = VERSIONLESS
-    kind = f"Array({dimension.type})" if operator.many else dimension.type
-    return operator.sql.format(left=dimension.sql, right=statement.bind(value, kind))
+    if item.dimension == "version":
+        value = [_version(one) for one in value] if operator.many else _version(value)
+    bound = statement.bind(value, f"Array({dimension.type})" if operator.many else dimension.type)
+    if not dimension.array:
+        sql = operator.sql.format(left=dimension.sql, right=bound)
+    elif operator.name == "has_all":
+        sql = operator.sql.format(left=dimension.array, right=bound)
+    else:
+        sql = f"arrayExists(one -> {operator.sql.format(left='one', right=bound)}, {dimension.array})"
+    return f"NOT ({sql})" if operator.negated else sql
+
+
+def _version(value: str) -> str:
+    return VERSIONLESS if value == "Not Versioned" else value
 
 
 def _quoted(name: str) -> str:

@@ -8,8 +8,6 @@ the same number comes out of every table that can give it.
 from dataclasses import dataclass
 from typing import Final
 
-from keytrail.store.tables import HISTOGRAM_SQL
-
 
 @dataclass(frozen=True, slots=True)
 class Dimension:
@@ -21,6 +19,7 @@ class Dimension:
         sql: Expression over the columns of any table that has them.
         columns: The columns that the expression needs.
         type: ClickHouse type of its value, for bound parameters.
+        array: Expression for all its values where a record has several; "" where it has one.
     """
 
     name: str
@@ -28,6 +27,12 @@ class Dimension:
     sql: str
     columns: tuple[str, ...]
     type: str = "String"
+    array: str = ""
+
+
+def _several(name: str, meaning: str, array: str) -> Dimension:
+    # A record that has a value twice is one record with it.
+    return Dimension(name, meaning, f"arrayJoin(arrayDistinct({array}))", ("tags",), array=array)
 
 
 def _plain(name: str, meaning: str, column: str = "", kind: str = "String") -> Dimension:
@@ -52,7 +57,7 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
         _plain("path", "endpoint: tracked pattern or decoded path"),
         _plain("method", "HTTP method"),
         Dimension("version", "version of the API", _VERSION, ("api_version",)),
-        _plain("code", "response code; -1 is a TCP byte counter", kind="Int16"),
+        _plain("code", "response code; -1 is a TCP byte counter", kind="Int64"),
         Dimension("code_class", "1xx to 5xx, tcp or other", _CODE_CLASS, ("code",)),
         _plain("kind", "rest, graphql, mcp or tcp"),
         _plain("error_origin", "gateway or upstream for errors, else empty"),
@@ -64,115 +69,26 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
         _plain("ip", "client address"),
         _plain("user_agent", "user agent"),
         _plain("raw_path", "path as asked"),
-        Dimension("tag", "each tag of the request", "arrayJoin(tags)", ("tags",)),
+        _several("tag", "each tag of the request", "tags"),
+        _several(
+            "policy",
+            "each policy of the key, from its tag `pol-…`",
+            "arrayMap(tag -> substring(tag, 5), arrayFilter(tag -> startsWith(tag, 'pol-'), tags))",
+        ),
         _plain("mcp_method", "JSON-RPC method of an MCP request"),
         _plain("mcp_type", "MCP primitive type"),
         _plain("mcp_name", "MCP primitive name"),
+        _plain("latency_ms", "latency of the request, ms", "latency", "Int64"),
+        _plain("upstream_latency_ms", "upstream latency of the request, ms", "upstream_latency", "Int64"),
     )
 }
 
 
-HIT: Final = "code != -1"
-"""What makes a record a hit: any other code than that of a TCP byte counter."""
+INSTANT: Final = "ms since 1970"
+"""Unit of an instant."""
 
-
-@dataclass(frozen=True, slots=True)
-class Part:
-    """A contribution to metrics that every table can make.
-
-    Attributes:
-        name: Its name inside the statement.
-        function: Aggregate function.
-        raw: What it is taken of in a raw row.
-        rollup: What it is taken of in a row of a rollup.
-        condition: Which records contribute; "" for all.
-        merge: Aggregate function that merges contributions; "name" for the name at the latest instant.
-        columns: Dimension columns that it needs beyond measures.
-        of_hits: Only hits contribute.
-    """
-
-    name: str
-    function: str
-    raw: str
-    rollup: str
-    condition: str = ""
-    merge: str = "sum"
-    columns: tuple[str, ...] = ("code",)
-    of_hits: bool = True
-
-    def expression(self, *, raw: bool, only_hits: bool) -> str:
-        """The aggregate over rows of a table.
-
-        Args:
-            raw: Over raw rows, not those of a rollup.
-            only_hits: The statement has left out what is no hit, so that it need not be asked of each aggregate: the
-                engine plans for as long as it runs, and plans longer for every condition.
-        """
-        conditions = [HIT] if self.of_hits and not only_hits else []
-        if self.condition:
-            conditions.append(self.condition)
-        # "OrNull": the least of no rows is nothing, not 0.
-        empty = "OrNull" if self.function in {"min", "max"} and conditions else ""
-        suffix = "If" if conditions else ""
-        arguments = [self.raw if raw else self.rollup, *([" AND ".join(conditions)] if conditions else [])]
-        return f"{self.function}{empty}{suffix}({', '.join(arguments)})"
-
-
-_FINE: Final = "code < 400"
-
-
-def _counted(name: str, condition: str = "") -> Part:
-    return Part(name, "sum", "toUInt64(1)", "records", condition)
-
-
-def _summed(name: str, column: str) -> Part:
-    return Part(name, "sum", column, f"{column}_sum")
-
-
-def _extreme(name: str, function: str, column: str, condition: str = "") -> Part:
-    return Part(name, function, column, f"{column}_{function}", condition, function)
-
-
-def _named(name: str, column: str) -> Part:
-    # Of two names at the same instant the greater, so that no order matters.
-    return Part(
-        name,
-        "argMax",
-        f"{column}, (time, {column})",
-        f"{column}, (last_time, {column})",
-        merge="name",
-        columns=(column,),
-        of_hits=False,
-    )
-
-
-PARTS: Final[dict[str, Part]] = {
-    part.name: part
-    for part in (
-        Part("p_records", "sum", "toUInt64(1)", "records", columns=(), of_hits=False),
-        _counted("p_hits"),
-        _counted("p_success", "code BETWEEN 200 AND 299"),
-        _counted("p_error", "code >= 400"),
-        _summed("p_request_time", "request_time"),
-        _summed("p_latency", "latency"),
-        _summed("p_upstream", "upstream_latency"),
-        _extreme("p_latency_max", "max", "latency"),
-        _extreme("p_latency_min", "min", "latency"),
-        _extreme("p_latency_min_fine", "min", "latency", _FINE),
-        _extreme("p_upstream_max", "max", "upstream_latency"),
-        _extreme("p_upstream_min", "min", "upstream_latency"),
-        _extreme("p_upstream_min_fine", "min", "upstream_latency", _FINE),
-        Part("p_last", "max", "time", "last_time", merge="max"),
-        Part("p_first", "min", "time", "first_time", merge="min"),
-        _summed("p_bytes_in", "content_length"),
-        Part("p_tcp_in", "sum", "network_bytes_in", "network_bytes_in_sum", columns=(), of_hits=False),
-        Part("p_tcp_out", "sum", "network_bytes_out", "network_bytes_out_sum", columns=(), of_hits=False),
-        Part("p_histogram", "sumMap", f"map({HISTOGRAM_SQL}, toUInt64(1))", "latency_histogram", merge="sumMap"),
-        _named("p_alias", "alias"),
-        _named("p_api_name", "api_name"),
-        Part("p_named_at", "max", "time", "last_time", merge="max", columns=(), of_hits=False),
-    )
-}
+HISTOGRAM: Final = "hits by bucket"
+"""Unit of a histogram: hits by bucket of latency (`store/tables.py`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,6 +101,7 @@ class Metric:
         sql: Expression over the merged parts.
         parts: The parts that it needs.
         unit: Unit of the number.
+        counts: It is 0 where there is nothing; any other is not known there.
     """
 
     name: str
@@ -192,27 +109,33 @@ class Metric:
     sql: str
     parts: tuple[str, ...]
     unit: str = ""
+    counts: bool = False
+
+    @property
+    def sortable(self) -> bool:
+        """Rows can be put in its order."""
+        return self.unit != HISTOGRAM
 
 
 def _mean(part: str) -> str:
-    return f"if(p_hits = 0, 0, {part} / p_hits)"
+    return f"{part} / greatest(p_hits, 1)"
 
 
-def _percentile(share: float) -> str:
+def _percentile(share: float, histogram: str) -> str:
     # The least bucket that holds at least this share of the hits, and the middle of its range; see `store/tables.py`.
-    keys, sums = "mapKeys(p_histogram)", "arrayCumSum(mapValues(p_histogram))"
+    keys, sums = f"mapKeys({histogram})", f"arrayCumSum(mapValues({histogram}))"
     bucket = f"toInt64({keys}[arrayFirstIndex(n -> n >= p_hits * {share}, {sums})])"
     shift = f"greatest(intDiv({bucket}, 16) - 1, 0)"
     return f"(({bucket} - {shift} * 16) * pow(2, {shift}) + (pow(2, {shift}) - 1) / 2)"
 
 
-def _percentiles() -> list[Metric]:
+def _percentiles(name: str, meaning: str, histogram: str) -> list[Metric]:
     return [
         Metric(
-            f"p{round(share * 100)}_latency",
-            f"{round(share * 100)}th percentile of latency, within 3.2 %",
-            _percentile(share),
-            ("p_histogram", "p_hits"),
+            f"p{round(share * 100)}_{name}",
+            f"{round(share * 100)}th percentile of {meaning}, within 3.2 %",
+            _percentile(share, histogram),
+            (histogram, "p_hits"),
             "ms",
         )
         for share in (0.5, 0.9, 0.95, 0.99)
@@ -222,24 +145,24 @@ def _percentiles() -> list[Metric]:
 METRICS: Final[dict[str, Metric]] = {
     metric.name: metric
     for metric in (
-        Metric("records", "records, TCP byte counters included", "p_records", ("p_records",)),
-        Metric("hits", "records with a code other than -1", "p_hits", ("p_hits",)),
-        Metric("success", "hits with a code from 200 to 299", "p_success", ("p_success",)),
-        Metric("error", "hits with a code of 400 or more", "p_error", ("p_error",)),
+        Metric("records", "records, TCP byte counters included", "p_records", ("p_records",), counts=True),
+        Metric("hits", "records with a code other than -1", "p_hits", ("p_hits",), counts=True),
+        Metric("success", "hits with a code from 200 to 299", "p_success", ("p_success",), counts=True),
+        Metric("error", "hits with a code of 400 or more", "p_error", ("p_error",), counts=True),
         Metric("error_rate", "error / hits", _mean("p_error"), ("p_error", "p_hits")),
         Metric(
             "last_hit",
             "instant of the last hit",
-            "toUnixTimestamp64Milli(ifNull(p_last, toDateTime64(0, 3, 'UTC')))",
+            "toUnixTimestamp64Milli(p_last)",
             ("p_last",),
-            "ms since 1970",
+            INSTANT,
         ),
         Metric(
             "first_hit",
             "instant of the first hit",
-            "toUnixTimestamp64Milli(ifNull(p_first, toDateTime64(0, 3, 'UTC')))",
+            "toUnixTimestamp64Milli(p_first)",
             ("p_first",),
-            "ms since 1970",
+            INSTANT,
         ),
         Metric("request_time", "mean request time", _mean("p_request_time"), ("p_request_time", "p_hits"), "ms"),
         Metric("latency", "mean latency", _mean("p_latency"), ("p_latency", "p_hits"), "ms"),
@@ -251,29 +174,46 @@ METRICS: Final[dict[str, Metric]] = {
             ("p_latency", "p_upstream", "p_hits"),
             "ms",
         ),
-        Metric("max_latency", "greatest latency", "ifNull(p_latency_max, 0)", ("p_latency_max",), "ms"),
+        Metric("max_latency", "greatest latency", "p_latency_max", ("p_latency_max",), "ms"),
         Metric(
             "min_latency",
             "least latency of the hits that are no errors; of all where all are",
-            "coalesce(p_latency_min_fine, p_latency_min, 0)",
+            "coalesce(p_latency_min_fine, p_latency_min)",
             ("p_latency_min", "p_latency_min_fine"),
             "ms",
         ),
-        Metric(
-            "max_upstream_latency", "greatest upstream latency", "ifNull(p_upstream_max, 0)", ("p_upstream_max",), "ms"
-        ),
+        Metric("max_upstream_latency", "greatest upstream latency", "p_upstream_max", ("p_upstream_max",), "ms"),
         Metric(
             "min_upstream_latency",
             "least upstream latency of the hits that are no errors; of all where all are",
-            "coalesce(p_upstream_min_fine, p_upstream_min, 0)",
+            "coalesce(p_upstream_min_fine, p_upstream_min)",
             ("p_upstream_min", "p_upstream_min_fine"),
             "ms",
         ),
-        *_percentiles(),
-        Metric("latency_histogram", "hits by latency bucket", "p_histogram", ("p_histogram",)),
-        Metric("bytes_in", "bytes of request bodies", "p_bytes_in", ("p_bytes_in",), "bytes"),
-        Metric("tcp_bytes_in", "bytes that TCP proxies took", "p_tcp_in", ("p_tcp_in",), "bytes"),
-        Metric("tcp_bytes_out", "bytes that TCP proxies gave", "p_tcp_out", ("p_tcp_out",), "bytes"),
+        *_percentiles("latency", "latency", "p_histogram"),
+        *_percentiles("upstream_latency", "upstream latency", "p_upstream_histogram"),
+        Metric("latency_histogram", "hits by bucket of latency", "p_histogram", ("p_histogram",), HISTOGRAM),
+        Metric(
+            "upstream_latency_histogram",
+            "hits by bucket of upstream latency",
+            "p_upstream_histogram",
+            ("p_upstream_histogram",),
+            HISTOGRAM,
+        ),
+        Metric("distinct_keys", "keys that hits came with; no key is none", "p_keys", ("p_keys",), counts=True),
+        Metric("distinct_clients", "OAuth clients that hits came from", "p_clients", ("p_clients",), counts=True),
+        Metric("distinct_endpoints", "endpoints that were hit", "p_endpoints", ("p_endpoints",), counts=True),
+        Metric("bytes_in", "bytes of request bodies", "p_bytes_in", ("p_bytes_in",), "bytes", counts=True),
+        Metric(
+            "bytes_out",
+            "bytes given; the gateway records them of TCP alone, so not known where there are hits",
+            "if(p_hits = 0 AND p_records > 0, p_tcp_out, NULL)",
+            ("p_hits", "p_records", "p_tcp_out"),
+            "bytes",
+            counts=True,
+        ),
+        Metric("tcp_bytes_in", "bytes that TCP proxies took", "p_tcp_in", ("p_tcp_in",), "bytes", counts=True),
+        Metric("tcp_bytes_out", "bytes that TCP proxies gave", "p_tcp_out", ("p_tcp_out",), "bytes", counts=True),
         Metric("latest_alias", "the key's name in its latest record", "p_alias", ("p_alias", "p_named_at")),
         Metric("latest_api_name", "the API's name in its latest record", "p_api_name", ("p_api_name", "p_named_at")),
     )
@@ -286,26 +226,37 @@ class Operator:
 
     Attributes:
         name: Its name in queries.
+        meaning: One line for people.
         sql: Template over `{left}` and the bound `{right}`.
         many: It takes a list of values.
+        negated: It holds where the template does not. Of a dimension with several values: where no value does.
+        types: Types of dimensions that it can be asked of.
     """
 
     name: str
+    meaning: str
     sql: str
     many: bool = False
+    negated: bool = False
+    types: tuple[str, ...] = ("String", "Int64", "Bool")
+
+    def fits(self, dimension: Dimension) -> bool:
+        """Whether it can be asked of a dimension."""
+        return dimension.type in self.types and (self.name != "has_all" or bool(dimension.array))
 
 
 OPERATORS: Final[dict[str, Operator]] = {
     operator.name: operator
     for operator in (
-        Operator("is", "{left} = {right}"),
-        Operator("is_not", "{left} != {right}"),
-        Operator("in", "{left} IN {right}", many=True),
-        Operator("prefix", "startsWith({left}, {right})"),
-        Operator("contains", "position({left}, {right}) > 0"),
-        Operator("greater", "{left} > {right}"),
-        Operator("less", "{left} < {right}"),
-        # Only for tags: the record carries every one of them.
-        Operator("has_all", "hasAll(tags, {right})", many=True),
+        Operator("is", "equals the value", "{left} = {right}"),
+        Operator("is_not", "differs from the value", "{left} = {right}", negated=True),
+        Operator("in", "is one of the values", "{left} IN {right}", many=True),
+        Operator("not_in", "is none of the values", "{left} IN {right}", many=True, negated=True),
+        Operator("prefix", "begins with the value", "startsWith({left}, {right})", types=("String",)),
+        Operator("contains", "has the value in it", "position({left}, {right}) > 0", types=("String",)),
+        Operator("greater", "is more than the value", "{left} > {right}", types=("Int64",)),
+        Operator("less", "is less than the value", "{left} < {right}", types=("Int64",)),
+        Operator("has_all", "the request has every one of the values", "hasAll({left}, {right})", many=True),
     )
 }
+"""`has_all` is for dimensions of which a record may have several values, and only for those."""

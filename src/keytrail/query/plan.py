@@ -9,8 +9,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
 
-from keytrail.query.catalog import DIMENSIONS, METRICS, PARTS
-from keytrail.query.request import Query
+from keytrail.query.catalog import DIMENSIONS, METRICS
+from keytrail.query.parts import PARTS
+from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.zones import Span, Steps, steps
 from keytrail.store.tables import BUCKET_SECONDS, BY_API, BY_CLIENT, BY_KEY, DAY_SECONDS, RAW, Family, Rollup
 
@@ -81,25 +82,31 @@ def plan(query: Query) -> Plan:
 
 def _family(query: Query) -> Family | None:
     """The cheapest family of rollups that has every column that the question needs; None: only raw rows have."""
-    names = [*query.dimensions, *(f.dimension for f in query.filters)]
-    needed = {column for name in names for column in DIMENSIONS[name].columns}
-    for metric in query.metrics:
-        for part in METRICS[metric].parts:
-            needed.update(PARTS[part].columns)
-    if query.scope.apis is not None:
-        needed.add("api_id")
+    dimensions = [*query.dimensions, *(f.dimension for f in leaves(query.filters))]
+    having = rollups_having(dimensions, query.metrics, limited=query.scope.apis is not None)
     of_clients = any(
         f.dimension == "oauth_client"
         and ((f.operator == "is" and f.value != "") or (f.operator == "is_not" and f.value == ""))
         for f in query.filters
+        if isinstance(f, Filter)
     )
-    for family in _FAMILIES:
-        # The clients' rollup leaves out the records without a client.
-        if family is BY_CLIENT and not of_clients:
-            continue
-        if needed <= {*family.columns, "org_id"}:
-            return family
-    return None
+    # The clients' rollup leaves out the records without a client.
+    return next((family for family in having if family is not BY_CLIENT or of_clients), None)
+
+
+def rollups_having(dimensions: Iterable[str], metrics: Iterable[str], *, limited: bool = False) -> list[Family]:
+    """The families of rollups that have every column which dimensions and metrics need, cheapest first.
+
+    Args:
+        dimensions: Names of dimensions.
+        metrics: Names of metrics.
+        limited: Whoever asks may see some APIs only.
+    """
+    needed = {column for name in dimensions for column in DIMENSIONS[name].columns}
+    needed |= {column for metric in metrics for part in METRICS[metric].parts for column in PARTS[part].columns}
+    if limited:
+        needed.add("api_id")
+    return [family for family in _FAMILIES if needed <= {*family.columns, "org_id"}]
 
 
 def _cut(piece: Span, raw: list[Span], fine: list[Span], day: list[Span]) -> None:

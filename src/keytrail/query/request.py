@@ -1,5 +1,6 @@
 """A question, once it is understood: what the planner and the builder work on."""
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
 from typing import Any
@@ -56,6 +57,44 @@ class Filter:
             raise RequestError(f"unknown dimension {self.dimension!r}")
         if self.operator not in OPERATORS:
             raise RequestError(f"unknown operator {self.operator!r}")
+        if not OPERATORS[self.operator].fits(DIMENSIONS[self.dimension]):
+            raise RequestError(f"{self.operator} can't be asked of {self.dimension}")
+
+
+@dataclass(frozen=True, slots=True)
+class AllOf:
+    """Conditions that must all hold; of none, it holds."""
+
+    items: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """Conditions of which one must hold; of none, it does not."""
+
+    items: tuple["Condition", ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """A condition that must not hold."""
+
+    item: "Condition"
+
+
+Condition = Filter | AllOf | AnyOf | Not
+
+
+def leaves(conditions: Iterable[Condition]) -> Iterator[Filter]:
+    """The conditions on dimensions, however deep."""
+    for condition in conditions:
+        match condition:
+            case Filter():
+                yield condition
+            case Not():
+                yield from leaves((condition.item,))
+            case AllOf() | AnyOf():
+                yield from leaves(condition.items)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +128,7 @@ class Query:
     zone: str
     dimensions: tuple[str, ...]
     metrics: tuple[str, ...]
-    filters: tuple[Filter, ...] = ()
+    filters: tuple[Condition, ...] = ()
     step: Step | None = None
     order: tuple[Order, ...] = ()
     having_hits: bool = True

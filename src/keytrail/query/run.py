@@ -1,5 +1,6 @@
 """Answer a question: plan, choose tables, build SQL, run, shape."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,6 +20,7 @@ class Answer:
         total_rows: Rows without the limit.
         plan: How it was answered.
         sql: The statement.
+        parameters: Its bound values.
         read_rows: Rows that the engine read.
         seconds: Time that the engine took.
     """
@@ -27,27 +29,34 @@ class Answer:
     total_rows: int
     plan: Plan
     sql: str
+    parameters: Mapping[str, Any]
     read_rows: int
     seconds: float
 
 
-def run(engine: Engine, query: Query) -> Answer:
+def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -> Answer:
     """Answer a question.
 
+    Args:
+        engine: Where the answer comes from.
+        query: The question.
+        limits: Engine settings that bound the statement, beside those of all.
+
     Raises:
+        StoreLimited: It would take more than the limits allow.
         StoreAway: It took too long or too much memory.
         StoreError: The engine refused the statement.
     """
     chosen = plan(query)
     if not chosen.segments:
         # A day that a zone skipped altogether (Apia, 30 December 2011).
-        return Answer([], 0, chosen, "", 0, 0.0)
+        return Answer([], 0, chosen, "", {}, 0, 0.0)
     sql, parameters = build(query, chosen)
-    found = engine.query(sql, parameters)
+    found = engine.query(sql, parameters, limits)
     labels = chosen.steps.labels if chosen.steps else ()
     rows = [_shaped(query, labels, row) for row in found.rows]
-    total = found.rows[0][-1] if found.rows else 0
-    return Answer(rows, total, chosen, sql, found.read_rows, found.seconds)
+    total = found.rows[0][-1] if found.rows and query.limit is not None else len(rows)
+    return Answer(rows, total, chosen, sql, parameters, found.read_rows, found.seconds)
 
 
 def _shaped(query: Query, labels: tuple[Label, ...], row: tuple[Any, ...]) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
 
 from keytrail.config import Store
-from keytrail.errors import StoreAway, StoreError, StoreFull
+from keytrail.errors import StoreAway, StoreError, StoreFull, StoreLimited
 from keytrail.store.lock import DirectoryLock
 
 DATABASE: Final = "keytrail"
@@ -57,16 +57,18 @@ class Code:
     CANNOT_WRITE = 75
 
 
+_LIMITED: Final = {
+    Code.TOO_MANY_ROWS: "rows",
+    Code.TOO_MANY_BYTES: "bytes",
+    Code.TOO_MANY_ROWS_OR_BYTES: "rows of the answer",
+    Code.TIMEOUT_EXCEEDED: "time",
+    Code.TOO_SLOW: "time",
+    Code.MEMORY_LIMIT_EXCEEDED: "memory",
+}
 _AWAY: Final = frozenset(
     {
-        Code.TOO_MANY_ROWS,
-        Code.TIMEOUT_EXCEEDED,
-        Code.TOO_SLOW,
         Code.NETWORK_ERROR,
         Code.SOCKET_TIMEOUT,
-        Code.MEMORY_LIMIT_EXCEEDED,
-        Code.TOO_MANY_BYTES,
-        Code.TOO_MANY_ROWS_OR_BYTES,
     }
 )
 _ERROR_NAME: Final = re.compile(r"\(([A-Z][A-Z_]+)\)\s*$")
@@ -97,8 +99,10 @@ class Rows:
 class Engine(Protocol):
     """What the rest of the store needs of an engine."""
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
-        """Run a statement that only reads; values are bound by name (`{name:Type}`)."""
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None
+    ) -> Rows:
+        """Run a statement that only reads; values are bound by name (`{name:Type}`); limits are engine settings."""
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that changes something, on the handle that writes."""
@@ -131,16 +135,24 @@ class Handles:
         for _ in range(readers):
             self._idle.put(None)
 
-    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Rows:
+    def query(
+        self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None
+    ) -> Rows:
         """Run a statement that only reads.
 
+        Args:
+            sql: The statement.
+            parameters: Its bound values.
+            limits: Engine settings for this statement, beside those of the handle.
+
         Raises:
+            StoreLimited: It would read or take more than the limits allow.
             StoreAway: It took too long or too much, or the engine is away.
             StoreError: The engine refused it.
         """
         began = time.perf_counter()
         with self._reader() as client, _engine_errors(secretive=bool(parameters)):
-            result = client.query(sql, parameters=dict(parameters or {}), settings=self._limits)
+            result = client.query(sql, parameters=dict(parameters or {}), settings={**self._limits, **(limits or {})})
             read = int((result.summary or {}).get("read_rows", 0))
             return Rows(
                 tuple(result.column_names),
@@ -300,6 +312,8 @@ def _engine_errors(*, secretive: bool = False) -> Iterator[None]:
             text = f"the engine's error {code}{f' ({name[1]})' if name else ''}"
         if full:
             raise StoreFull(text) from error
+        if code in _LIMITED:
+            raise StoreLimited(text, _LIMITED[code]) from error
         if code in _AWAY:
             raise StoreAway(text) from error
         raise StoreError(text) from error

@@ -1,0 +1,143 @@
+"""Parts: what raw rows and rollup rows contribute to metrics, and how contributions are merged.
+
+A metric (`catalog.py`) is an expression over parts, so the same number comes out of every table that can give it.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from keytrail.store.tables import HISTOGRAM_SQL
+
+HIT: Final = "code != -1"
+"""What makes a record a hit: any other code than that of a TCP byte counter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A contribution to metrics that every table can make.
+
+    Attributes:
+        name: Its name inside the statement.
+        function: Aggregate function.
+        raw: What it is taken of in a raw row.
+        rollup: What it is taken of in a row of a rollup.
+        condition: Which records contribute; "" for all.
+        merge: Aggregate function that merges contributions; "name" for the name at the latest instant.
+        columns: Dimension columns that it needs beyond measures.
+        of_hits: Only hits contribute.
+        empty: What it is in a row that no record contributes to, where the engine gives nothing; "" where it gives 0.
+    """
+
+    name: str
+    function: str
+    raw: str
+    rollup: str
+    condition: str = ""
+    merge: str = "sum"
+    columns: tuple[str, ...] = ("code",)
+    of_hits: bool = True
+    empty: str = ""
+
+    def expression(self, *, raw: bool, only_hits: bool, to_merge: bool = False) -> str:
+        """The aggregate over rows of a table.
+
+        Args:
+            raw: Over raw rows, not those of a rollup.
+            only_hits: The statement has left out what is no hit, so that it need not be asked of each aggregate: the
+                engine plans for as long as it runs, and plans longer for every condition.
+            to_merge: Contributions of other tables are merged with it.
+        """
+        conditions = [HIT] if self.of_hits and not only_hits else []
+        if self.condition:
+            conditions.append(self.condition)
+        # "OrNull": the least of no rows is nothing, not 0.
+        empty = "OrNull" if self.function in {"min", "max"} and conditions else ""
+        # Of what is counted once, the values themselves are merged, not their number.
+        state = "State" if to_merge and self.function == "uniqExact" else ""
+        suffix = state + ("If" if conditions else "")
+        arguments = [self.raw if raw else self.rollup, *([" AND ".join(conditions)] if conditions else [])]
+        return f"{self.function}{empty}{suffix}({', '.join(arguments)})"
+
+    def finished(self, sql: str, *, only_hits: bool) -> str:
+        """What metrics see of the aggregate: with other records than hits, there may have been none to take it of."""
+        return f"ifNull({sql}, {self.empty})" if self.empty and not only_hits else sql
+
+
+_FINE: Final = "code < 400"
+_EPOCH: Final = "toDateTime64(0, 3, 'UTC')"
+
+
+def _counted(name: str, condition: str = "") -> Part:
+    return Part(name, "sum", "toUInt64(1)", "records", condition)
+
+
+def _summed(name: str, column: str) -> Part:
+    return Part(name, "sum", column, f"{column}_sum")
+
+
+def _extreme(name: str, function: str, column: str, condition: str = "") -> Part:
+    return Part(name, function, column, f"{column}_{function}", condition, function, empty="" if condition else "0")
+
+
+def _named(name: str, column: str) -> Part:
+    # Of two names at the same instant the greater, so that no order matters.
+    return Part(
+        name,
+        "argMax",
+        f"{column}, (time, {column})",
+        f"{column}, (last_time, {column})",
+        merge="name",
+        columns=(column,),
+        of_hits=False,
+    )
+
+
+NO_KEYS: Final = ("", "00000000", "0" * 16, "0" * 32, hashlib.sha256(b"").hexdigest())
+"""What the gateway records where a request had no key: the empty text, or a hash of it."""
+
+
+def _distinct(name: str, *columns: str, condition: str = "") -> Part:
+    what = ", ".join(columns)
+    return Part(name, "uniqExact", what, what, condition, "uniqExactMerge", columns=("code", *columns))
+
+
+PARTS: Final[dict[str, Part]] = {
+    part.name: part
+    for part in (
+        Part("p_records", "sum", "toUInt64(1)", "records", columns=(), of_hits=False),
+        _counted("p_hits"),
+        _counted("p_success", "code BETWEEN 200 AND 299"),
+        _counted("p_error", "code >= 400"),
+        _summed("p_request_time", "request_time"),
+        _summed("p_latency", "latency"),
+        _summed("p_upstream", "upstream_latency"),
+        _extreme("p_latency_max", "max", "latency"),
+        _extreme("p_latency_min", "min", "latency"),
+        _extreme("p_latency_min_fine", "min", "latency", _FINE),
+        _extreme("p_upstream_max", "max", "upstream_latency"),
+        _extreme("p_upstream_min", "min", "upstream_latency"),
+        _extreme("p_upstream_min_fine", "min", "upstream_latency", _FINE),
+        Part("p_last", "max", "time", "last_time", merge="max", empty=_EPOCH),
+        Part("p_first", "min", "time", "first_time", merge="min", empty=_EPOCH),
+        _summed("p_bytes_in", "content_length"),
+        Part("p_tcp_in", "sum", "network_bytes_in", "network_bytes_in_sum", columns=(), of_hits=False),
+        Part("p_tcp_out", "sum", "network_bytes_out", "network_bytes_out_sum", columns=(), of_hits=False),
+        _distinct("p_keys", "api_key", condition=f"api_key NOT IN {NO_KEYS}"),
+        _distinct("p_clients", "oauth_id", condition="oauth_id != ''"),
+        _distinct("p_endpoints", "api_id", "path"),
+        # No rollup has it: only raw rows answer. `docs/architecture.md` says what it would cost.
+        Part(
+            "p_upstream_histogram",
+            "sumMap",
+            f"map({HISTOGRAM_SQL.replace('latency', 'upstream_latency')}, toUInt64(1))",
+            "",
+            merge="sumMap",
+            columns=("upstream_latency", "code"),
+        ),
+        Part("p_histogram", "sumMap", f"map({HISTOGRAM_SQL}, toUInt64(1))", "latency_histogram", merge="sumMap"),
+        _named("p_alias", "alias"),
+        _named("p_api_name", "api_name"),
+        Part("p_named_at", "max", "time", "last_time", merge="max", columns=(), of_hits=False),
+    )
+}
