@@ -38,14 +38,8 @@ class Coverage:
 
     def headers(self, spans: Sequence[Span]) -> dict[str, str]:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
-        sources = self._operations.collection(lists=False)
-        ended = self._gaps()
-        lasting = [_lasting(source["gap"]) for source in sources if source["gap"]]
-        touching = sorted(
-            (gap for gap in [*(ended or ()), *lasting] if any(_touches(gap, span) for span in spans)),
-            key=lambda gap: gap[0],
-        )
-        if not sources and not touching and ended is not None:
+        collected, ended, touching = self._touching(spans)
+        if not collected and not touching and ended is not None:
             return {}
         parts = [f"complete-through={self._operations.complete_through() or 'unknown'}"]
         parts.append(f"gaps={'unknown' if ended is None else len(touching)}")
@@ -54,6 +48,34 @@ class Coverage:
         if shown:
             parts.append(f"gap={shown}")
         return {HEADER: "; ".join(parts)}
+
+    def told(self, spans: Sequence[Span]) -> dict[str, Any] | None:
+        """The same for the body of an answer, with every gap; None where nothing is or was collected.
+
+        `complete_through` is null where it is not known, and so is `gaps`; a gap that lasts has no end.
+        """
+        collected, ended, touching = self._touching(spans)
+        if not collected and not touching and ended is not None:
+            return None
+        gaps = [
+            {"start": _moment(start), "end": None if end is None else _moment(end), "cause": cause}
+            for start, end, cause in touching
+        ]
+        return {
+            "complete_through": self._operations.complete_through(),
+            "gaps": None if ended is None else gaps,
+        }
+
+    def _touching(self, spans: Sequence[Span]) -> tuple[bool, list[Interval] | None, list[Interval]]:
+        """Whether anything is collected, the gaps that ended (None if not known), those that touch the spans."""
+        sources = self._operations.collection(lists=False)
+        ended = self._gaps()
+        lasting = [_lasting(source["gap"]) for source in sources if source["gap"]]
+        touching = sorted(
+            (gap for gap in [*(ended or ()), *lasting] if any(_touches(gap, span) for span in spans)),
+            key=lambda gap: gap[0],
+        )
+        return bool(sources), ended, touching
 
     def _gaps(self) -> list[Interval] | None:
         """All gaps that have ended; None where the store does not tell."""

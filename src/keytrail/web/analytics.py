@@ -1,0 +1,227 @@
+"""The own query API: any metric by any dimensions, and the catalogue of what can be asked."""
+
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+import msgspec
+from fastapi import APIRouter, Depends, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from keytrail.errors import RequestError
+from keytrail.query.ask import Reply, ask
+from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
+from keytrail.query.describe import catalogue
+from keytrail.query.question import FIELDS, Question, parse
+from keytrail.query.ranges import PRESETS
+from keytrail.query.run import Answer
+from keytrail.query.zones import Step
+from keytrail.web.auth import Principal, require
+from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.problems import problem
+from keytrail.web.system import answer, principal
+
+LARGEST_BODY: Final = 256 * 1024
+"""Bytes of a question."""
+
+_LISTS: Final = frozenset({"metrics", "dimensions", "order"})
+_STRUCTURED: Final = frozenset({"filter", "limit", "offset", "totals", "explain"})
+
+_NAMES: Final = {"type": "array", "items": {"type": "string"}}
+_CONDITION: Final = {
+    "oneOf": [
+        {
+            "type": "object",
+            "required": ["dimension", "operator", "value"],
+            "properties": {
+                "dimension": {"type": "string", "enum": list(DIMENSIONS)},
+                "operator": {"type": "string", "enum": list(OPERATORS)},
+                "value": {},
+            },
+            "additionalProperties": False,
+        },
+        *(
+            {
+                "type": "object",
+                "required": [name],
+                "properties": {name: {"type": "array", "minItems": 1, "items": {"type": "object"}}},
+                "additionalProperties": False,
+            }
+            for name in ("and", "or")
+        ),
+        {
+            "type": "object",
+            "required": ["not"],
+            "properties": {"not": {"type": "object"}},
+            "additionalProperties": False,
+        },
+    ]
+}
+_EDGES: Final = {"type": "object", "required": ["from", "to"], "properties": {key: {} for key in ("from", "to")}}
+_TYPES: Final[dict[str, dict[str, Any]]] = {
+    "metrics": {"type": "array", "items": {"type": "string", "enum": list(METRICS)}},
+    "dimensions": {"type": "array", "items": {"type": "string", "enum": list(DIMENSIONS)}, "maxItems": 3},
+    "filter": _CONDITION,
+    "range": {"type": "string", "enum": list(PRESETS)},
+    "step": {"type": "string", "enum": [step.value for step in Step]},
+    "order": _NAMES,
+    "limit": {"type": "integer", "minimum": 1},
+    "offset": {"type": "integer", "minimum": 0},
+    "totals": {"type": "boolean"},
+    "compare": {"oneOf": [{"type": "string", "enum": ["previous"]}, _EDGES]},
+    "explain": {"type": "boolean"},
+}
+QUESTION_SCHEMA: Final = {
+    "type": "object",
+    "properties": {
+        name: {"description": meaning, **_TYPES.get(name, {"type": "string"})} for name, meaning in FIELDS.items()
+    },
+    "additionalProperties": False,
+}
+"""A question as a JSON schema, from the catalogue."""
+
+_ROW: Final = {"type": "object"}
+_ANSWER: Final[dict[str, Any]] = {
+    "description": "The rows.",
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["rows", "total_rows", "range", "tables", "raw_only", "coverage"],
+                "properties": {
+                    "rows": {"type": "array", "items": _ROW},
+                    "total_rows": {"type": "integer", "minimum": 0},
+                    "totals": _ROW,
+                    "range": _ROW,
+                    "compare": _ROW,
+                    "tables": _NAMES,
+                    "raw_only": {"type": "boolean"},
+                    "coverage": {"type": ["object", "null"]},
+                    "explain": {"type": "array", "items": _ROW},
+                },
+            }
+        }
+    },
+}
+
+router = APIRouter(tags=["analytics"], dependencies=WITH_TOKEN)
+
+Asker = Annotated[Principal, Depends(principal)]
+Org = Annotated[str, Query(description="Only this organisation, for who sees several.")]
+
+
+@router.get("/api/v1/catalog", responses=problems())
+def catalog(asker: Asker) -> Response:
+    """What a question can name: metrics, dimensions, operators, steps, ranges and fields, with meaning and unit."""
+    require(asker, "analytics")
+    return answer(catalogue())
+
+
+@router.post(
+    "/api/v1/query",
+    responses={200: _ANSWER, **problems(413)},
+    # The body is read as it comes: an unknown field or operator is told in our words.
+    openapi_extra={"requestBody": {"content": {"application/json": {"schema": QUESTION_SCHEMA}}}},
+)
+async def query(request: Request, asker: Asker, org: Org = "") -> Response:
+    """Any metrics by up to three dimensions, over any range in any zone. Needs `analytics`."""
+    require(asker, "analytics")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_BODY:
+            return problem(413, f"a question has at most {LARGEST_BODY} bytes")
+    return await run_in_threadpool(_answered, request, asker, org, _decoded("body", bytes(body) or b"{}"))
+
+
+def _documented(
+    metrics: Annotated[str | None, Query(description=FIELDS["metrics"] + "; a comma list")] = None,
+    dimensions: Annotated[str | None, Query(description=FIELDS["dimensions"] + "; a comma list")] = None,
+    filter: Annotated[str | None, Query(description=FIELDS["filter"] + "; as JSON")] = None,
+    start: Annotated[str | None, Query(alias="from", description=FIELDS["from"])] = None,
+    end: Annotated[str | None, Query(alias="to", description=FIELDS["to"])] = None,
+    range: Annotated[str | None, Query(description=FIELDS["range"])] = None,
+    zone: Annotated[str | None, Query(description=FIELDS["zone"])] = None,
+    step: Annotated[str | None, Query(description=FIELDS["step"])] = None,
+    order: Annotated[str | None, Query(description=FIELDS["order"] + "; a comma list")] = None,
+    limit: Annotated[str | None, Query(description=FIELDS["limit"])] = None,
+    offset: Annotated[str | None, Query(description=FIELDS["offset"])] = None,
+    totals: Annotated[str | None, Query(description=FIELDS["totals"])] = None,
+    compare: Annotated[str | None, Query(description=FIELDS["compare"] + "; an object as JSON")] = None,
+    explain: Annotated[str | None, Query(description=FIELDS["explain"])] = None,
+) -> None:
+    """Document the parameters; they are read from the request, as the same fields come as JSON."""
+
+
+@router.get("/api/v1/query", responses={200: _ANSWER, **problems()}, dependencies=[Depends(_documented)])
+def query_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
+    """The same by GET, so that a question fits into a link: lists as comma lists, `filter` as JSON."""
+    require(asker, "analytics")
+    return _answered(request, asker, org, fields_of(request.query_params))
+
+
+def fields_of(parameters: Mapping[str, str]) -> dict[str, Any]:
+    """The fields of a question from the parameters of a link.
+
+    Raises:
+        RequestError: One that should be JSON is not; the message begins with its name.
+    """
+    fields: dict[str, Any] = {}
+    for name, value in parameters.items():
+        if name == "org" or not value:
+            continue
+        if name in _LISTS:
+            fields[name] = [item.strip() for item in value.split(",") if item.strip()]
+        elif name in _STRUCTURED or (name == "compare" and value.startswith("{")):
+            fields[name] = _decoded(name, value.encode())
+        else:
+            fields[name] = value
+    return fields
+
+
+def _decoded(name: str, text: bytes) -> Any:
+    try:
+        return msgspec.json.decode(text)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise RequestError(f"{name}: is not JSON: {error}") from None
+
+
+def _answered(request: Request, asker: Principal, org: str, fields: Any) -> Response:
+    if not isinstance(fields, dict):
+        raise RequestError("body: an object is expected")
+    state = request.app.state
+    question = parse(fields, default_zone=state.settings.timezone)
+    reply = ask(state.engine, asker.narrowed(org), question)
+    return answer(content(question, reply) | {"coverage": state.coverage.told(question.range.spans)})
+
+
+def content(question: Question, reply: Reply) -> dict[str, Any]:
+    """An answer for JSON, without its coverage."""
+    shown: dict[str, Any] = {
+        "rows": reply.rows,
+        "total_rows": reply.total_rows,
+        "range": _edges(question.range.edges) | {"zone": question.range.zone},
+        "tables": reply.tables,
+        "raw_only": reply.raw_only,
+    }
+    if reply.totals is not None:
+        shown["totals"] = reply.totals
+    if question.compare is not None:
+        shown["compare"] = _edges(question.compare.edges)
+    if question.explain:
+        shown["explain"] = [_explained(statement) for statement in reply.statements]
+    return shown
+
+
+def _edges(edges: tuple[str, str]) -> dict[str, str]:
+    return dict(zip(("from", "to"), edges, strict=True))
+
+
+def _explained(statement: Answer) -> dict[str, Any]:
+    return {
+        "sql": statement.sql,
+        "values": statement.parameters,
+        "tables": [segment.table for segment in statement.plan.segments],
+        "rows_read": statement.read_rows,
+        "ms": round(statement.seconds * 1000, 3),
+    }
