@@ -248,6 +248,13 @@ def test_a_question_for_single_requests_says_so_and_is_bounded(shops: Shops, mon
     assert answered(shops, DAY, dimensions=["path"]).rows
 
 
+def test_rows_read_are_those_of_the_table(shops: Shops) -> None:
+    shops.stock(in_one([hit(n) for n in range(300)]))
+    (told,) = answered(shops, DAY, dimensions=["user_agent"], explain=True).statements
+    # The table is read in stretches of rows: at least those that answer.
+    assert told.read_rows >= 300
+
+
 def test_too_many_steps_are_refused_before_they_are_made(shops: Shops) -> None:
     for fields in ({"from": "2017-01-01"}, {"from": "1970-01-01", "to": "1979-12-31"}):
         with pytest.raises(RequestError, match=r"^step: the range has more than"):

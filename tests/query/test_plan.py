@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from keytrail.errors import RequestError
 from keytrail.query.build import build
 from keytrail.query.plan import Plan, plan
-from keytrail.query.request import Filter, Query, Scope, day_range
+from keytrail.query.request import Filter, Not, Query, Scope, day_range
 from keytrail.query.zones import DAY, MINUTE, Span, Step
 from keytrail.store.tables import DAY_SECONDS, RAW, ROLLUPS
 from tests.oracle.strategies import ZONES, day_ranges
@@ -197,8 +197,18 @@ def test_ten_years_are_allowed() -> None:
     assert DAY_SECONDS * 1000 == DAY
 
 
-def test_a_month_with_fine_edges_is_read_from_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_keys_month_with_fine_edges_is_read_from_one_table(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("keytrail.query.plan.LONGEST_FINE", 35 * 24 * 3600 * 1000)
-    for last, tables in ((date(2026, 1, 31), ["by_api_15m"]), (date(2026, 2, 28), ["by_api_day", "by_api_15m"])):
-        spans = day_range(date(2026, 1, 1), last, "Asia/Kolkata")
-        assert [segment.table for segment in plan(question(spans, zone="Asia/Kolkata")).segments] == tables
+    month, two_months = (
+        day_range(date(2026, 1, 1), last, "Asia/Kolkata") for last in (date(2026, 1, 31), date(2026, 2, 28))
+    )
+
+    def tables(spans: tuple[Span, ...], *filters: Filter | Not, **more: Any) -> list[str]:
+        return [s.table for s in plan(question(spans, zone="Asia/Kolkata", filters=filters, **more)).segments]
+
+    assert tables(month, OF_A_KEY) == ["by_key_15m"]
+    assert tables(two_months, OF_A_KEY) == ["by_key_day", "by_key_15m"]
+    # Of all keys, or all but one, there are too many rows.
+    assert tables(month) == ["by_api_day", "by_api_15m"]
+    assert tables(month, Not(OF_A_KEY)) == ["by_key_day", "by_key_15m"]
+    assert tables(month, dimensions=("key",)) == ["by_key_day", "by_key_15m"]

@@ -13,7 +13,7 @@ from keytrail.query.plan import plan
 from keytrail.query.question import MOST_ROWS, Question
 from keytrail.query.ranges import text
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Order, Query, Scope
-from keytrail.query.run import Answer, run
+from keytrail.query.run import Answer, rows_to_read, run
 from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, steps
 from keytrail.store.client import Engine
 from keytrail.store.tables import RAW, histogram_range
@@ -128,6 +128,8 @@ class _Desk:
             answer = run(self._engine, query, limits)
         except StoreLimited as error:
             raise _too_costly(error, raw=limits is not None) from error
+        if self._question.explain:
+            answer = replace(answer, read_rows=rows_to_read(self._engine, answer))
         self._statements.append(answer)
         return answer
 
