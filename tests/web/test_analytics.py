@@ -119,6 +119,19 @@ def test_get_and_post_are_equal(running: Product, fields: dict[str, Any]) -> Non
     assert by_body.json()["rows"]
 
 
+def test_a_list_may_be_repeated_in_a_link(running: Product) -> None:
+    link = "/api/v1/query?from=2026-03-01&to=2026-03-01&metrics=hits&metrics=error,&dimensions=path&limit=1&step="
+    assert running.get(link)["rows"] == [{"path": "/a", "hits": 2, "error": 1}]
+
+
+def test_the_example_of_the_page_is_understood(running: Product) -> None:
+    text = DOCS.read_text(encoding="utf-8")
+    example = text.split("localhost:8080/api/v1/query")[1].split("-d '")[1].split("'")[0]
+    answer = post(running, example.encode())
+    assert answer.status_code == 200, answer.text
+    assert {"rows", "totals", "compare"} <= set(answer.json())
+
+
 FAULTS: list[tuple[Any, str]] = [
     (b"{", "body: is not JSON"),
     ([], "body: an object is expected"),

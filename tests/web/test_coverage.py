@@ -98,3 +98,16 @@ def test_it_costs_less_than_two_milliseconds(running: Product) -> None:
     for _ in range(100):
         coverage.headers([DAY])
     assert (time.process_time() - began) / 100 < 0.002
+
+
+def test_the_body_of_an_own_answer_carries_it(running: Product, ledger: Ledger) -> None:
+    """With every gap that touches the range, and nothing where nothing is collected."""
+    assert running.get("/api/v1/query?from=2020-11-23&to=2020-11-23")["coverage"] is None
+    for start in (TEN, TEN - timedelta(days=1)):
+        ledger.add_gap(GapRow("redis", start, start + timedelta(minutes=5), "down"))
+    gaps = [{"start": "2026-11-23T10:00:00.000Z", "end": "2026-11-23T10:05:00.000Z", "cause": "down"}]
+    coverage = Coverage(running.parts.engine, Collecting())
+    assert coverage.told([DAY]) == {"complete_through": "2026-11-23T12:00:00.000Z", "gaps": gaps}
+    time.sleep(1.1)  # gaps are kept for a second
+    told = running.get("/api/v1/query?from=2026-11-23&to=2026-11-23")["coverage"]
+    assert told == {"complete_through": None, "gaps": gaps}

@@ -116,7 +116,7 @@ class _Desk:
                 rows = self._compared(rows, keys, everything=total == len(keys))
         else:
             rows = self._undivided(self._base.spans)
-            total = len(rows)
+            total = 1
             if question.compare:
                 earlier: Sequence[Row | None] = self._undivided(question.compare.spans)
                 rows = [self._with(row, old) for row, old in _side_by_side(rows, earlier)]

@@ -51,10 +51,12 @@ class Plan:
     Attributes:
         segments: Tables and their stretches, which together are the range, each instant once.
         steps: The steps, if the question has them.
+        lookup: It reads the rows of some keys or clients, which stand together in rollups.
     """
 
     segments: tuple[Segment, ...]
     steps: Steps | None
+    lookup: bool = False
 
 
 def plan(query: Query) -> Plan:
@@ -70,14 +72,15 @@ def plan(query: Query) -> Plan:
     for piece in pieces:
         _cut(piece, raw, fine, day)
     edges, whole = _joined(fine), _joined(day)
-    if edges and _looks_up(query, family) and sum(span.end - span.start for span in (*edges, *whole)) <= LONGEST_FINE:
+    lookup = _looks_up(query, family)
+    if edges and lookup and sum(span.end - span.start for span in (*edges, *whole)) <= LONGEST_FINE:
         edges, whole = _joined(sorted((*edges, *whole), key=lambda span: span.start)), ()
     segments = [
         Segment(Rollup(family, DAY_SECONDS).table, raw=False, spans=whole),
         Segment(Rollup(family, BUCKET_SECONDS).table, raw=False, spans=edges),
         Segment(RAW, raw=True, spans=_joined(raw)),
     ]
-    return Plan(tuple(segment for segment in segments if segment.spans), cut)
+    return Plan(tuple(segment for segment in segments if segment.spans), cut, lookup)
 
 
 def _family(query: Query) -> Family | None:

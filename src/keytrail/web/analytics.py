@@ -1,6 +1,6 @@
 """The own query API: any metric by any dimensions, and the catalogue of what can be asked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -157,21 +157,21 @@ def _documented(
 def query_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
     """The same by GET, so that a question fits into a link: lists as comma lists, `filter` as JSON."""
     require(asker, "analytics")
-    return _answered(request, asker, org, fields_of(request.query_params))
+    return _answered(request, asker, org, fields_of(request.query_params.multi_items()))
 
 
-def fields_of(parameters: Mapping[str, str]) -> dict[str, Any]:
+def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """The fields of a question from the parameters of a link.
 
     Raises:
         RequestError: One that should be JSON is not; the message begins with its name.
     """
     fields: dict[str, Any] = {}
-    for name, value in parameters.items():
+    for name, value in parameters:
         if name == "org" or not value:
             continue
         if name in _LISTS:
-            fields[name] = [item.strip() for item in value.split(",") if item.strip()]
+            fields.setdefault(name, []).extend(item.strip() for item in value.split(",") if item.strip())
         elif name in _STRUCTURED or (name == "compare" and value.startswith("{")):
             fields[name] = _decoded(name, value.encode())
         else:
