@@ -194,10 +194,8 @@ class _Desk:
             older = self._series(query, keys) if keys else []
             return [
                 self._with(row, old)
-                for key in keys
-                for row, old in _side_by_side(
-                    [row for row in rows if self._key(row) == key], [old for old in older if self._key(old) == key]
-                )
+                for mine, earlier in zip(_portions(rows, len(keys)), _portions(older, len(keys)), strict=True)
+                for row, old in _side_by_side(mine, earlier)
             ]
         if everything:
             # Also those that are no more.
@@ -210,7 +208,8 @@ class _Desk:
             self._with(row, before.get(key, nothing | dict(zip(question.dimensions, key, strict=True))))
             for row, key in zip(rows, keys, strict=True)
         ]
-        gone = [key for key in before if key not in set(keys)] if everything else []
+        known = set(keys)
+        gone = [key for key in before if key not in known] if everything else []
         for key in gone[: question.limit - len(rows)]:
             empty = nothing | dict(zip(question.dimensions, key, strict=True))
             compared.append(self._with(empty, before[key]))
@@ -266,6 +265,12 @@ def _number(name: str, value: Any, *, hits: int, where: str) -> Any:
 def _change(now: Any, earlier: Any) -> float | None:
     numbers = all(isinstance(value, int | float) for value in (now, earlier))
     return (now - earlier) / earlier if numbers and earlier else None
+
+
+def _portions(rows: list[Row], count: int) -> list[list[Row]]:
+    """The rows of each of so many groups, all of which have as many."""
+    size = len(rows) // max(count, 1)
+    return [rows[place * size : (place + 1) * size] for place in range(count)]
 
 
 def _side_by_side(rows: Sequence[Row], earlier: Sequence[Row | None]) -> list[tuple[Row, Row | None]]:
