@@ -1,6 +1,6 @@
 """Rows of the compatible API: exactly the keys of the Dashboard's rows, in their order, numbers written as Go does.
 
-Graded rules live here and in `compatible.py` as named constants; `COMPATIBILITY.md` lists them.
+Graded rules live here and in `compatible_*.py` as named constants; `COMPATIBILITY.md` lists them.
 """
 
 import csv
@@ -49,27 +49,33 @@ _EMPTY_ID: Final[Mapping[str, Any]] = {
 }
 
 
-_ID_SCHEMA: Final = {name: {"type": "string" if value == "" else "integer"} for name, value in _EMPTY_ID.items()}
-ROWS_SCHEMA: Final[dict[str, Any]] = {
-    "type": "object",
-    "required": ["data", "pages"],
-    "properties": {
-        "data": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["id", *METRICS],
-                "properties": {
-                    "id": {"type": "object", "required": list(_EMPTY_ID), "properties": _ID_SCHEMA},
-                    **{name: {"type": "number" if name in _MEANS else "integer"} for name in METRICS},
-                    "last_hit": {"type": "string", "format": "date-time"},
+def rows_schema(extra: Iterable[str] = ()) -> dict[str, Any]:
+    """The rows in their envelope as a JSON schema.
+
+    Args:
+        extra: Parts of `id` beside the usual ones; each is a text.
+    """
+    parts = {**_EMPTY_ID, **dict.fromkeys(extra, "")}
+    types = {name: {"type": "string" if value == "" else "integer"} for name, value in parts.items()}
+    return {
+        "type": "object",
+        "required": ["data", "pages"],
+        "properties": {
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["id", *METRICS],
+                    "properties": {
+                        "id": {"type": "object", "required": list(parts), "properties": types},
+                        **{name: {"type": "number" if name in _MEANS else "integer"} for name in METRICS},
+                        "last_hit": {"type": "string", "format": "date-time"},
+                    },
                 },
             },
+            "pages": {"type": "integer", "minimum": 0},
         },
-        "pages": {"type": "integer", "minimum": 0},
-    },
-}
-"""The rows in their envelope as a JSON schema."""
+    }
 
 
 def shape(numbers: Mapping[str, Any], where: tzinfo, step: Label | None = None, **parts: Any) -> Row:
@@ -115,14 +121,20 @@ CSV_COLUMNS: Final = (*_EMPTY_ID, *METRICS)
 _FORMULA_STARTS: Final = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
-def to_csv(rows: Iterable[Row]) -> str:
-    """Rows as CSV with a header line."""
+def to_csv(rows: Iterable[Row], extra: Iterable[str] = ()) -> str:
+    """Rows as CSV with a header line.
+
+    Args:
+        rows: The rows.
+        extra: Parts of `id` beside the usual ones, as columns after the others.
+    """
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
-    writer.writerow(CSV_COLUMNS)
+    columns = (*CSV_COLUMNS, *extra)
+    writer.writerow(columns)
     for row in rows:
         flat = {**row["id"], **row}
-        writer.writerow([neutral(flat[name]) for name in CSV_COLUMNS])
+        writer.writerow([neutral(flat[name]) for name in columns])
     return out.getvalue()
 
 
