@@ -131,6 +131,10 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
                 for wrong in (
                     client.get(f"{path}/31/2/2026/1/3/2026"),
                     client.get(f"/{quote(secret, safe='')}"),
+                    # A part is missing: what is no date stands in a date's place.
+                    client.get(f"/api/activity/keys/{quote(secret, safe='')}/1/3/2026/2/3"),
+                    client.get(f"{path}/1/3/2026/2/3"),
+                    client.get(f"/api/activity/keys/aggregate/{quote(secret, safe='')},/1/3/2026/2/3"),
                     client.get(f"/signin?code={quote(secret)}"),
                     client.get(f"{path}/{DAY}?org={ORG}&res=x&p=y"),
                     client.get(f"{path}/{DAY}", headers={"Authorization": f"Bearer {secret}"}),

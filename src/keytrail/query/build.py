@@ -36,7 +36,7 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     """
     statement = Statement()
     parts = _parts(query)
-    scope = _conditions(query, statement)
+    scope = conditions(query, statement)
     steps = _step_binding(chosen.steps, statement) if chosen.steps else ""
     groups = (["step"] if steps else []) + [_quoted(name) for name in query.dimensions]
     only_hits = all(part.of_hits for part in parts)
@@ -158,7 +158,7 @@ def _step_binding(steps: Steps, statement: Statement) -> str:
     return f"transform(roundDown(?, {edges}), {edges}, {owners}, toUInt32(0))"
 
 
-def _conditions(query: Query, statement: Statement) -> list[str]:
+def conditions(query: Query, statement: Statement) -> list[str]:
     """The scope first: the one place where it enters a statement."""
     conditions = []
     if query.scope.org is not None:

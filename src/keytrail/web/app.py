@@ -14,7 +14,17 @@ from starlette.types import ASGIApp
 from keytrail import __version__
 from keytrail.config import Settings
 from keytrail.store.client import Engine
-from keytrail.web import analytics, compatible, ingest, pages, pipeline, problems, system
+from keytrail.web import (
+    analytics,
+    compatible,
+    compatible_logs,
+    compatible_mcp,
+    ingest,
+    pages,
+    pipeline,
+    problems,
+    system,
+)
 from keytrail.web.auth import Gate
 from keytrail.web.coverage import Coverage
 from keytrail.web.ingest import Collect
@@ -74,7 +84,7 @@ def make_service(
     app.state.operations = operations or NoOperations()
     app.state.coverage = Coverage(engine, app.state.operations)
     problems.install(app)
-    for module in (compatible, analytics, ingest, pipeline, system, pages):
+    for module in (compatible, compatible_logs, compatible_mcp, analytics, ingest, pipeline, system, pages):
         app.include_router(module.router)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 

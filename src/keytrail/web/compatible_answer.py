@@ -92,7 +92,10 @@ def table(at: Desk, asked: Asked, rows: Rows) -> Response:
         # A page behind the last one: only a row could have carried the total.
         total = run(at.engine, replace(question, limit=1, offset=0)).total_rows
     where = zone(at.settings.timezone)
-    shaped = [shape(row, where, **{part: row[name] for name, part in rows.parts.items()}) for row in answer.rows]
+    unused = dict.fromkeys(rows.extra, "")
+    shaped = [
+        shape(row, where, **unused | {part: row[name] for name, part in rows.parts.items()}) for row in answer.rows
+    ]
     return _respond(at, asked, question.spans, shaped, total, rows.extra)
 
 

@@ -39,6 +39,9 @@ FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2200
 """Years of a range: more than any record's, and less than the engine's instants (1900 to 2299) reach."""
 
+LONGEST_DAY: Final = 3
+"""Characters of a day that an error quotes: where a part is missing from a path, a key stands in the day's place."""
+
 STEPS: Final = {"hour": Step.HOUR, "day": Step.DAY, "month": Step.MONTH}
 
 
@@ -116,7 +119,8 @@ def _day(which: str, day: str, month: str, year: str) -> date:
     numbers = {}
     for name, text in (("day", day), ("month", month), ("year", year)):
         if not (text.isascii() and text.isdigit()) or len(text) > 9:
-            raise RequestError(f"the {which} {name} {text[:40]!r} is not a number")
+            shown = "" if name == "day" and len(text) > LONGEST_DAY else f" {text[:40]!r}"
+            raise RequestError(f"the {which} {name}{shown} is not a number")
         numbers[name] = int(text)
     if not FIRST_YEAR <= numbers["year"] <= LAST_YEAR:
         raise RequestError(f"the {which} year {numbers['year']} is out of range")
@@ -125,7 +129,8 @@ def _day(which: str, day: str, month: str, year: str) -> date:
     try:
         return date(**numbers)
     except ValueError:
-        raise RequestError(f"the {which} day {numbers['day']} does not exist in that month") from None
+        shown = "" if len(day) > LONGEST_DAY else f" {numbers['day']}"
+        raise RequestError(f"the {which} day{shown} does not exist in that month") from None
 
 
 def understand(at: Desk, days: tuple[date, date]) -> Asked:

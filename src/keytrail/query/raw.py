@@ -1,0 +1,102 @@
+"""Single requests as they are stored, latest first.
+
+Reading is in two parts, as a row is wide: first where the wanted rows are, by a few narrow columns, then these rows,
+a bounded number at a time. So a page costs no more than its rows, and what arrives in between moves nothing.
+"""
+
+from collections.abc import Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+from keytrail.query.build import Statement, conditions
+from keytrail.query.request import Query
+from keytrail.record import BY_COLUMN, Kind
+from keytrail.store.client import Engine
+from keytrail.store.tables import RAW
+
+ROWS_AT_ONCE: Final = 500
+"""Rows that one statement reads whole: a row with a recorded request and response may have 128 kB."""
+
+
+class Place(NamedTuple):
+    """Which row of the raw table: no two are the same, and their order is the order of the rows.
+
+    Attributes:
+        time: Instant in ms since the epoch.
+        batch: Batch that brought it.
+        seq: Place in the batch.
+    """
+
+    time: int
+    batch: str
+    seq: int
+
+
+def places(engine: Engine, query: Query) -> list[Place]:
+    """Where the rows of a question are, latest first.
+
+    Args:
+        engine: The engine.
+        query: Scope, spans, filters, limit and offset count; the rest of it does not.
+
+    Raises:
+        StoreAway: It took too long or too much memory.
+        StoreError: The engine refused the statement.
+    """
+    if not query.spans:
+        return []
+    statement = Statement()
+    instant = "fromUnixTimestamp64Milli({}, 'UTC')"
+    spans = [
+        f"(time >= {instant.format(statement.bind(span.start, 'Int64'))} "
+        f"AND time < {instant.format(statement.bind(span.end, 'Int64'))})"
+        for span in query.spans
+    ]
+    sql = (
+        f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {RAW} "
+        f"WHERE {' AND '.join(conditions(query, statement))} AND ({' OR '.join(spans)}) "
+        "ORDER BY time DESC, batch_id DESC, seq DESC"
+    )
+    if query.limit is not None:
+        sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
+    return [Place(*row) for row in engine.query(sql, statement.parameters).rows]
+
+
+def rows_at(
+    engine: Engine, query: Query, found: Sequence[Place], columns: Sequence[str]
+) -> Iterator[list[dict[str, Any]]]:
+    """The rows at some places in the order of these, a few hundred at a time.
+
+    A row that retention has taken away since is left out.
+
+    Args:
+        engine: The engine.
+        query: The question that the places are the answer to.
+        found: The places.
+        columns: The columns to read; instants come as ms since the epoch.
+
+    Raises:
+        StoreAway: It took too long or too much memory.
+        StoreError: The engine refused the statement.
+    """
+    read = [f"toUnixTimestamp64Milli({name})" if _is_instant(name) else name for name in columns]
+    for start in range(0, len(found), ROWS_AT_ONCE):
+        chunk = found[start : start + ROWS_AT_ONCE]
+        statement = Statement()
+        ids = statement.bind([(place.batch, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
+        instant = "fromUnixTimestamp64Milli({}, 'UTC')"
+        sql = (
+            f"SELECT toUnixTimestamp64Milli(time), batch_id, seq, {', '.join(read)} FROM {RAW} "
+            f"WHERE {' AND '.join(conditions(query, statement))} "
+            f"AND time >= {instant.format(statement.bind(min(chunk).time, 'Int64'))} "
+            f"AND time <= {instant.format(statement.bind(max(chunk).time, 'Int64'))} "
+            f"AND (batch_id, seq) IN {ids}"
+        )
+        by_place = {
+            Place(*row[:3]): dict(zip(columns, row[3:], strict=True))
+            for row in engine.query(sql, statement.parameters).rows
+        }
+        yield [by_place[place] for place in chunk if place in by_place]
+
+
+def _is_instant(column: str) -> bool:
+    return column in BY_COLUMN and BY_COLUMN[column].kind is Kind.INSTANT
