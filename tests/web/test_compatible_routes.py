@@ -160,7 +160,7 @@ def test_an_api_that_may_not_be_seen(running: Product, routes: list[str]) -> Non
 @pytest.mark.parametrize("evil", ["' OR 1=1 --", "\\", "%00"])
 def test_values_are_never_a_part_of_the_statement(running: Product, routes: list[str], evil: str) -> None:
     for target in routes:
-        for parameter in ("api_id", "api_version", "tags", "api", "mcp_method", "mcp_primitive_name", "p", "limit"):
+        for parameter in ("api_id", "tags", "api", "mcp_method", "limit"):
             answer = send(running, f"{target}&{parameter}={evil}", "mine")
             assert answer.status in {200, 400}, (target, parameter)
             assert "theirs" not in answer.text
