@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import re
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -133,3 +134,28 @@ def test_records_of_a_day(address: str) -> None:
     rest = [record for record in body["data"] if not record["GraphQLStats"]["IsGraphQL"]]
     assert min(codes) >= 400
     assert len(rest) == sum(EXPECTED["errors_by_code"].values())
+
+
+EXAMPLES = re.findall(
+    r'^    curl -H "Authorization: \$TOKEN" "\$URL(/api/(?:activity|usage|errors|logs).*)"$',
+    (Path(__file__).parents[2] / "docs" / "api.md").read_text(encoding="utf-8"),
+    re.MULTILINE,
+)
+
+
+@pytest.mark.parametrize("target", EXAMPLES)
+def test_examples_of_the_documentation(address: str, target: str) -> None:
+    """They give something on the capture that they are about, which has no MCP requests."""
+    csv = target.replace("type=csv", "type=")
+    status, body = get(address, csv, f"authorization: {TOKEN}")
+    assert status == 200
+    assert bool(body["data"]) != ("/mcp/" in target)
+
+
+def test_every_endpoint_has_an_example(address: str) -> None:
+    _, description = get(address, "/openapi.json")
+    family = [path for path in description["paths"] if re.match(r"/api/(activity|usage|errors|logs)", path)]
+    asked = ["/" + "/".join(filter(None, target.partition("?")[0].split("/"))) for target in EXAMPLES]
+    without = [path for path in family if not any(re.fullmatch(re.sub(r"{\w+}", "[^/]+", path), one) for one in asked)]
+    assert without == []
+    assert len(family) >= 16
