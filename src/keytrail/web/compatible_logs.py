@@ -161,13 +161,13 @@ def _filters(at: Desk) -> tuple[Filter, ...]:
 
 
 def _body(chunks: Iterable[list[dict[str, Any]]], pages: int) -> Iterator[bytes]:
-    yield b'{"data":['
-    empty = True
+    # A piece is a chunk: what is yielded goes through the event loop, which costs more than to make a record.
+    begin = b'{"data":['
     for chunk in chunks:
-        for row in chunk:
-            yield (b"" if empty else b",") + msgspec.json.encode(as_recorded(row))
-            empty = False
-    yield b'],"pages":%d}' % pages
+        if chunk:
+            yield begin + b",".join(msgspec.json.encode(as_recorded(row)) for row in chunk)
+            begin = b","
+    yield (b"" if begin == b"," else begin) + b'],"pages":%d}' % pages
 
 
 def as_recorded(row: Mapping[str, Any]) -> dict[str, Any]:
