@@ -5,6 +5,10 @@
     ├── RequestError         a request asks for something that can't be; becomes HTTP 400 or as its status says
     │   ├── NotAuthorised    no token, a wrong or an expired one (401)
     │   ├── Forbidden        the token lacks a permission or may not see an API (403)
+    │   ├── NotFound         there is no such thing, or none that the token may see (404)
+    │   ├── Conflict         the request contradicts an earlier one (409)
+    │   ├── TooLarge         more was sent than is taken at once (413)
+    │   ├── Unsupported      a content type or encoding that is not understood (415)
     │   └── TooCostly        the answer would take more than one question may (400, 503)
     ├── StoreError           the store can't do it; the cause is kept
     │   ├── StoreBusy        another process holds the data directory; the message says which
@@ -59,6 +63,30 @@ class Forbidden(RequestError):
     """The token may not do or see this; the message names the permission or the API."""
 
     status = 403
+
+
+class NotFound(RequestError):
+    """There is no such thing, or none that the asker may see: the answer does not tell which."""
+
+    status = 404
+
+
+class Conflict(RequestError):
+    """The request contradicts an earlier one, as a key that was used for another body."""
+
+    status = 409
+
+
+class TooLarge(RequestError):
+    """More was sent than is taken at once; the message says how much that is."""
+
+    status = 413
+
+
+class Unsupported(RequestError):
+    """A content type or encoding that is not understood; the message names it."""
+
+    status = 415
 
 
 class TooCostly(RequestError):

@@ -335,3 +335,24 @@ class Taken:
     stored: int
     duplicate: int
     rejected: Sequence[Rejected]
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """What became of a body of records: `taken` is the sum of `stored` and `rejected`.
+
+    Attributes:
+        taken: Records in the body.
+        stored: Those that are rows now.
+        rejected: Those that became none.
+        reasons: How many were rejected for which reason.
+        listed: The first of the rejected, by their place in the body.
+        replayed: This is the answer to an earlier request with the same key; nothing was stored again.
+    """
+
+    taken: int
+    stored: int
+    rejected: int
+    reasons: dict[str, int]
+    listed: Sequence[Rejected]
+    replayed: bool = False

@@ -9,6 +9,7 @@ from pathlib import Path
 from keytrail.cli.collecting import make_collectors
 from keytrail.cli.opening import data_directory, opened, privacy_of
 from keytrail.cli.operations import CountingListener, Operations
+from keytrail.collect.ingest import Ingest
 from keytrail.collect.intake import Intake
 from keytrail.collect.loop import Collector
 from keytrail.config import Settings
@@ -58,18 +59,20 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
     """
     with opened(settings, wait=wait) as store:
         metrics = Metrics()
+        ledger, listener = Ledger(store.engine), CountingListener(metrics)
         collectors = make_collectors(
             settings.redis if collect else settings.redis.model_copy(update={"url": ""}),
-            ledger=Ledger(store.engine),
+            ledger=ledger,
             writer=store.writer,
             privacy=privacy_of(settings),
-            listener=CountingListener(metrics),
+            listener=listener,
         )
         service = make_service(
             settings,
             store.engine,
             secret=session_secret(settings, data_directory(settings)),
             collect=store.intake,
+            receive=Ingest(store.writer, ledger, privacy_of(settings), listener),
             operations=Operations(collectors, metrics, store.writer),
         )
         yield Assembly(settings, store.engine, store.writer, store.intake, service, collectors, metrics)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
 from keytrail.store.tables import BATCHES
 
@@ -21,6 +22,18 @@ class GapRow:
     start: datetime
     end: datetime
     cause: str
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed:
+    """A row of the table of batches; see `writer.Chunk`."""
+
+    taken: int
+    stored: int
+    rejected: int
+    reasons: dict[str, int]
+    next: str
+    sealed_at: datetime
 
 
 class Ledger:
@@ -126,6 +139,35 @@ class Ledger:
         )
         rows = [dict(row) for row in found.dicts()]
         return [{"at": _text(row.pop("at_ms")), **row} for row in rows]
+
+    def confirmed(self, batch_id: str) -> Confirmed | None:
+        """What was written of a batch of one chunk; None if it was never confirmed."""
+        found = self._engine.query(
+            "SELECT taken, stored, rejected, reasons, next, toUnixTimestamp64Milli(sealed_at) AS sealed_ms "
+            f"FROM {BATCHES} WHERE batch_id = {{batch:String}} AND offset = 0 ORDER BY written_at LIMIT 1",
+            {"batch": batch_id},
+        ).dicts()
+        if not found:
+            return None
+        row = found[0]
+        reasons = {str(reason): int(count) for reason, count in dict(row["reasons"]).items()}
+        return Confirmed(row["taken"], row["stored"], row["rejected"], reasons, row["next"], _moment(row["sealed_ms"]))
+
+    def rejects_of(self, batch_id: str, since: datetime, *, limit: int) -> list[Rejected]:
+        """The first rejected records of a batch of one chunk.
+
+        Args:
+            batch_id: The batch.
+            since: When the attempt began that was confirmed: an earlier one may have left the same.
+            limit: How many at most.
+        """
+        found = self._engine.query(
+            "SELECT seq, reason, detail FROM rejects WHERE batch_id = {batch:String} "
+            "AND rejected_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') "
+            "ORDER BY seq LIMIT 1 BY seq LIMIT {limit:UInt32}",
+            {"batch": batch_id, "since": round(since.timestamp() * 1000), "limit": limit},
+        )
+        return [Rejected(seq, Reason(reason), detail) for seq, reason, detail in found.rows]
 
     def tables(self) -> list[dict[str, Any]]:
         """Rows, bytes on disk and parts of each table."""

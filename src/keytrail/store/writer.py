@@ -97,6 +97,13 @@ class Writer:
             {"batch": batch_id, "offset": offset},
         ).dicts()
 
+    def has_rows(self, chunk: Chunk) -> bool:
+        """Whether any row stands in a chunk's place, as after an attempt that was killed before it was confirmed."""
+        if not chunk.rows.num_rows:
+            return False
+        place, values = _place_of(chunk)
+        return bool(self._engine.query(f"SELECT 1 FROM {RAW} WHERE {place} LIMIT 1", values).rows)
+
     def write(self, chunk: Chunk, *, token: str = "", record_token: Callable[[str], None] = lambda _: None) -> Written:
         """Store a chunk and confirm it.
 

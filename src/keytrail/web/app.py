@@ -27,7 +27,7 @@ from keytrail.web import (
 )
 from keytrail.web.auth import Gate
 from keytrail.web.coverage import Coverage
-from keytrail.web.ingest import Collect
+from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
 from keytrail.web.pipeline import NoOperations, Operations
@@ -56,6 +56,7 @@ def make_service(
     *,
     secret: str,
     collect: Collect | None = None,
+    receive: Receive | None = None,
     operations: Operations | None = None,
 ) -> Service:
     """Put the application together.
@@ -64,7 +65,8 @@ def make_service(
         settings: The settings.
         engine: Where answers come from.
         secret: Signs sessions.
-        collect: Takes records that are sent over HTTP; None where this process may not write.
+        collect: Takes the lines of files that are sent over HTTP; None where this process may not write.
+        receive: Takes bodies of records that are sent over HTTP; None where this process may not write.
         operations: Tells of collection; None where this process collects nothing.
     """
     app = Application(
@@ -81,6 +83,7 @@ def make_service(
     app.state.engine = engine
     app.state.gate = gate
     app.state.collect = collect
+    app.state.receive = receive
     app.state.operations = operations or NoOperations()
     app.state.coverage = Coverage(engine, app.state.operations)
     problems.install(app)

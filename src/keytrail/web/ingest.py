@@ -1,24 +1,27 @@
-"""Records that come in over HTTP: the lines of a file, chunk by chunk, each exactly once."""
+"""Records that come in over HTTP, each exactly once: bodies of records, and the lines of a file chunk by chunk."""
 
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
 
-import msgspec
-from fastapi import APIRouter, Depends, Path, Query, Request
+from fastapi import APIRouter, Depends, Header, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from keytrail.errors import Forbidden, RequestError
-from keytrail.record import MOST_ORIGIN, Taken
+from keytrail.errors import Forbidden, RequestError, TooLarge
+from keytrail.record import MOST_ORIGIN, Received, Taken
 from keytrail.web.auth import Principal, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
-from keytrail.web.problems import problem
-from keytrail.web.system import principal
+from keytrail.web.system import answer, principal
 
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of one chunk of lines."""
 
+LARGEST_INGEST: Final = 64 * 1024 * 1024
+"""Bytes of a body of records as it is sent."""
+
+MOST_KEY: Final = 255
+"""Characters of an `Idempotency-Key`."""
 MOST_LINES: Final = 2**32
 """Lines of a batch: a row remembers its place in 32 bits."""
 
@@ -55,14 +58,64 @@ class Collect(Protocol):
         """
 
 
+class Receive(Protocol):
+    """What takes bodies of records; `cli` passes it in."""
+
+    def receive(
+        self, body: bytes, *, content_type: str, encoding: str, key: str, org: str | None, sender: str
+    ) -> Received:
+        """Store a body.
+
+        Args:
+            body: The body as it came.
+            content_type: Its form.
+            encoding: Its content encoding; "" for none.
+            key: By which the sender knows the body again; "" for none.
+            org: The only organisation whose records are taken; None for all.
+            sender: Name for the ledger.
+
+        Raises:
+            RequestError: The body can't be taken as a whole.
+        """
+
+
 def _collect(request: Request, asker: Principal) -> Collect:
-    require(asker, "ingest")
-    if asker.scope.apis is not None:
-        raise Forbidden("a token that is limited to some APIs can't send records")
+    _check(asker)
     collect: Collect | None = request.app.state.collect
     if collect is None:
         raise RequestError("this process does not take records")
     return collect
+
+
+def _receive(request: Request, asker: Principal) -> Receive:
+    _check(asker)
+    receive: Receive | None = request.app.state.receive
+    if receive is None:
+        raise RequestError("this process does not take records")
+    return receive
+
+
+def _check(asker: Principal) -> None:
+    require(asker, "ingest")
+    if asker.scope.apis is not None:
+        raise Forbidden("a token that is limited to some APIs can't send records")
+
+
+async def _body(request: Request, most: int) -> bytes:
+    """The body; no more of it is held than is allowed.
+
+    Raises:
+        TooLarge: It has more bytes than that.
+    """
+    announced = request.headers.get("content-length", "")
+    if announced.isdecimal() and int(announced) > most:
+        raise TooLarge(f"body: at most {most} bytes")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > most:
+            raise TooLarge(f"body: at most {most} bytes")
+    return bytes(body)
 
 
 Asker = Annotated[Principal, Depends(principal)]
@@ -75,10 +128,7 @@ LineFormat = Literal["auto", "capture", "ndjson"]
 def confirmed(request: Request, asker: Asker, batch: BatchId, offset: Offset) -> Response:
     """What is already stored of a chunk of a file. Needs `ingest`."""
     found = _collect(request, asker).seen(segment(batch), offset, asker.scope.org)
-    return Response(
-        msgspec.json.encode({"data": [{"taken": row["taken"], "next": row["next"]} for row in found]}),
-        media_type="application/json",
-    )
+    return answer({"data": [{"taken": row["taken"], "next": row["next"]} for row in found]})
 
 
 @router.post(
@@ -102,12 +152,7 @@ async def take(
     The same chunk sent again is not counted again.
     """
     collect = _collect(request, asker)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            return problem(413, f"a chunk has at most {LARGEST_BODY} bytes")
-    lines = bytes(body).split(b"\n")
+    lines = (await _body(request, LARGEST_BODY)).split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
     if offset + len(lines) > MOST_LINES:
@@ -123,9 +168,110 @@ async def take(
         org=asker.scope.org,
         form=form,
     )
-    answer = {
-        "stored": taken.stored,
-        "duplicate": taken.duplicate,
-        "rejected": [{"line": r.index, "reason": r.reason.value, "detail": r.detail} for r in taken.rejected],
-    }
-    return Response(msgspec.json.encode(answer), media_type="application/json")
+    return answer(
+        {
+            "stored": taken.stored,
+            "duplicate": taken.duplicate,
+            "rejected": [{"line": r.index, "reason": r.reason.value, "detail": r.detail} for r in taken.rejected],
+        }
+    )
+
+
+_BYTES: Final = {"schema": {"type": "string", "format": "binary"}}
+_RECEIVED: Final[dict[str, Any]] = {
+    "description": "What became of the records.",
+    "headers": {
+        "Idempotent-Replayed": {
+            "description": "`true`: the answer to the first request with this key; nothing was stored again.",
+            "schema": {"type": "string"},
+        }
+    },
+    "content": {
+        "application/json": {
+            "schema": {
+                "type": "object",
+                "required": ["taken", "stored", "duplicate", "rejected", "reasons", "rejects"],
+                "properties": {
+                    **{name: {"type": "integer"} for name in ("taken", "stored", "duplicate", "rejected")},
+                    "reasons": {"type": "object", "additionalProperties": {"type": "integer"}},
+                    "rejects": {
+                        "type": "array",
+                        "items": {
+                            "type": "object",
+                            "required": ["index", "reason", "detail"],
+                            "properties": {
+                                "index": {"type": "integer"},
+                                "reason": {"type": "string"},
+                                "detail": {"type": "string"},
+                            },
+                        },
+                    },
+                },
+            }
+        }
+    },
+}
+
+
+@router.post(
+    "/api/v1/ingest",
+    responses={200: _RECEIVED, **problems(409, 413, 415)},
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "description": "JSON lines, a JSON array, msgpack maps (in an array or one after the other) or protobuf "
+            "messages (each after its length as a varint); `Content-Encoding` may be `gzip` or `zstd`.",
+            "content": {
+                "application/x-ndjson": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "array", "items": {"type": "object"}}},
+                "application/msgpack": _BYTES,
+                "application/protobuf": _BYTES,
+            },
+        }
+    },
+)
+async def ingest(
+    request: Request,
+    asker: Asker,
+    key: Annotated[
+        str,
+        Header(
+            alias="Idempotency-Key",
+            max_length=MOST_KEY,
+            description="By which the records are known when they are sent again: they count once, and the answer is "
+            "the same. Without it they count whenever they are sent.",
+        ),
+    ] = "",
+) -> Response:
+    """Store a body of records, each under its own time stamp. Needs `ingest`.
+
+    Records of another organisation than the token's are rejected as `foreign_org`. At most 64 MiB, packed and
+    unpacked, and 100,000 records; at most 1,000 of the rejected are listed in `rejects`, all are counted.
+    """
+    receive = _receive(request, asker)
+    body = await _body(request, LARGEST_INGEST)
+    received = await run_in_threadpool(
+        receive.receive,
+        body,
+        content_type=request.headers.get("content-type", ""),
+        encoding=request.headers.get("content-encoding", ""),
+        key=key,
+        org=asker.scope.org,
+        sender=asker.name,
+    )
+    shown = answer(
+        {
+            "taken": received.taken,
+            "stored": received.stored,
+            # A repeated body gets the first answer, and two records that look alike are two records.
+            "duplicate": 0,
+            "rejected": received.rejected,
+            "reasons": received.reasons,
+            "rejects": [
+                {"index": item.index, "reason": item.reason.value, "detail": item.detail} for item in received.listed
+            ],
+        }
+    )
+    if received.replayed:
+        shown.headers["Idempotent-Replayed"] = "true"
+    return shown
