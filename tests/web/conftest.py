@@ -18,6 +18,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         token_entry("one api", org=ORG, apis=["api-1"]),
         token_entry("no api", org=ORG, apis=[]),
         token_entry("logs only", org=ORG, permissions=["logs"]),
+        token_entry("logs of one api", org=ORG, permissions=["logs"], apis=["api-1"]),
         token_entry("sender", org=ORG, permissions=["ingest"]),
         token_entry("sender of one api", org=ORG, permissions=["ingest"], apis=["api-1"]),
         token_entry("everybody's sender", org="*", permissions=["admin", "ingest"]),

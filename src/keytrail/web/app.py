@@ -23,6 +23,7 @@ from keytrail.web import (
     pages,
     pipeline,
     problems,
+    requests,
     system,
 )
 from keytrail.web.auth import Gate
@@ -87,7 +88,7 @@ def make_service(
     app.state.operations = operations or NoOperations()
     app.state.coverage = Coverage(engine, app.state.operations)
     problems.install(app)
-    for module in (compatible, compatible_logs, compatible_mcp, analytics, ingest, pipeline, system, pages):
+    for module in (compatible, compatible_logs, compatible_mcp, analytics, requests, ingest, pipeline, system, pages):
         app.include_router(module.router)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 
