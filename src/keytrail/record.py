@@ -159,7 +159,8 @@ FIELDS: Final[tuple[Field, ...]] = (
         "when the gateway lets the record go",
         shape=Shape.TIME,
     ),
-    Field("timezone", "", "TimeZone", "", _N, "zone of the gateway", limit=64),
+    # Only protobuf has it on a gateway's wire; by the other names an export is read again.
+    Field("timezone", "TimeZone", "TimeZone", "timezone", _N, "zone of the gateway", limit=64),
     Field("api_schema", "ApiSchema", "ApiSchema", "api_schema", _N, "GraphQL schema, base64", limit=65536),
     Field(
         "is_graphql",

@@ -153,6 +153,7 @@ def left(tmp_path_factory: pytest.TempPathFactory) -> Left:
             # Not all: nobody reads the server's log meanwhile, and a full pipe would stop it.
             chosen = list({(row["path"], row["api"], row["key"]): row["id"] for row in rows}.values())[::4]
             answers.extend(client.get(f"/api/v1/requests/{row_id}").content for row_id in chosen)
+            answers.extend(client.get(f"/api/v1/export?format={form}").content for form in ("csv", "ndjson"))
             # The secret itself finds its records, and stands in none of them.
             found = client.get("/api/v1/requests", params={"key": some[0]})
             assert found.json()["data"]

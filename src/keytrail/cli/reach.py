@@ -12,6 +12,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import anyio.from_thread
 import httpx
@@ -77,6 +78,21 @@ class Reached:
             KeytrailError: The server can't be reached or refuses; with its message.
         """
         return _checked(lambda: self.client.get(path, params=parameters))
+
+    def stream(self, path: str, parameters: list[tuple[str, str]]) -> Iterator[bytes]:
+        """Ask for something large; its bytes as they come.
+
+        Raises:
+            KeytrailError: The server can't be reached, refuses, or breaks off.
+        """
+        try:
+            with self.client.stream("GET", path, params=httpx.QueryParams(urlencode(parameters))) as answer:
+                if answer.status_code >= httpx.codes.BAD_REQUEST:
+                    answer.read()
+                    _checked(lambda: answer)
+                yield from answer.iter_bytes()
+        except httpx.TransportError as error:
+            raise KeytrailError(f"the server broke off: {error}") from error
 
     def post(self, path: str, parameters: dict[str, str], body: bytes) -> httpx.Response:
         """Send something.

@@ -104,6 +104,9 @@ class Engine(Protocol):
     ) -> Rows:
         """Run a statement that only reads; values are bound by name (`{name:Type}`); limits are engine settings."""
 
+    def raw(self, sql: str, parameters: Mapping[str, Any] | None = None, *, form: str) -> bytes:
+        """Run a statement that only reads; its rows in one of the engine's formats."""
+
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that changes something, on the handle that writes."""
 
@@ -160,6 +163,21 @@ class Handles:
                 read,
                 time.perf_counter() - began,
             )
+
+    def raw(self, sql: str, parameters: Mapping[str, Any] | None = None, *, form: str) -> bytes:
+        """Run a statement that only reads; its rows as the engine writes them, without a loop over them here.
+
+        Args:
+            sql: The statement; values are bound by name (`{name:Type}`).
+            parameters: The values.
+            form: The engine's name of a format, such as `Arrow` (the file format) or `JSONEachRow`.
+
+        Raises:
+            StoreAway: It took too long or too much, or the engine is away.
+            StoreError: The engine refused it.
+        """
+        with self._reader() as client, _engine_errors(secretive=bool(parameters)):
+            return client.raw_query(sql, parameters=dict(parameters or {}), settings=self._limits, fmt=form)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
         """Run a statement that changes something.

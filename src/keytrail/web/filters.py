@@ -17,6 +17,7 @@ from keytrail.web.compatible import key_forms
 MOST_VALUES: Final = 1_000
 """Values of one parameter."""
 
+_DAY_LENGTH: Final = len("2026-11-23")
 _WHOLE: Final = {f"Int{bits}": 2 ** (bits - 1) for bits in (8, 16, 32, 64)}
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _BOUNDS: Final = {f"{end}_{column}": (column, end) for column in NUMBERS for end in ("min", "max")}
@@ -132,7 +133,8 @@ def _spans(first: str, last: str, zone_name: str) -> tuple[Span, ...]:
     start, end = _edge("from", first, zone_name), _edge("to", last, zone_name)
     begin = start[0].start if start else ALL_TIME.start
     until = end[-1].end if end else ALL_TIME.end
-    if begin > until:
+    # Next to each other they would be no range, but no error either.
+    if begin > until or (len(first) == len(last) == _DAY_LENGTH and first > last):
         raise RequestError("from: it lies after to")
     # A clock that was set back over midnight puts a piece of one day into another, which may not be asked for.
     where = zone(zone_name)
@@ -155,7 +157,7 @@ def _edge(name: str, text: str, zone_name: str) -> tuple[Span, ...]:
     if not text:
         return ()
     try:
-        if len(text) == 10:
+        if len(text) == _DAY_LENGTH:
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
             if not date(1970, 1, 1) <= day <= date(2200, 1, 1):
                 raise ValueError(text)

@@ -1,0 +1,86 @@
+"""Raw rows to take away: CSV, NDJSON or Parquet, streamed."""
+
+from collections.abc import Iterator
+from typing import Annotated, Any, Final
+
+import structlog
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import Response, StreamingResponse
+
+from keytrail.errors import RequestError, StoreError
+from keytrail.query.export import Form, export
+from keytrail.web.auth import Principal, require
+from keytrail.web.filters import FILTERS, understand
+from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.system import principal
+
+log = structlog.get_logger("keytrail.web")
+
+MEDIA_TYPES: Final = {
+    Form.CSV: "text/csv",
+    Form.NDJSON: "application/x-ndjson",
+    Form.PARQUET: "application/vnd.apache.parquet",
+}
+
+router = APIRouter(tags=["requests"], dependencies=WITH_TOKEN, responses=problems())
+
+Asker = Annotated[Principal, Depends(principal)]
+
+_ROWS: Final[dict[str, Any]] = {
+    "description": "The rows.",
+    "content": {kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
+}
+
+
+@router.get(
+    "/api/v1/export",
+    response_class=StreamingResponse,
+    responses={200: _ROWS},
+    openapi_extra={
+        "parameters": [
+            *FILTERS,
+            {
+                "name": "format",
+                "in": "query",
+                "description": "Form of the rows; ndjson if not given.",
+                "schema": {"type": "string", "enum": [form.value for form in Form]},
+            },
+        ]
+    },
+)
+def raw_rows(request: Request, asker: Asker) -> Response:
+    """Raw rows, each with every column, by organisation, hour, key and time. Needs `logs`.
+
+    NDJSON has the names of the gateway's pump, CSV and Parquet those of the columns; each can be imported again. In CSV
+    a text that a spreadsheet would run as a formula has an apostrophe in front. An answer that ends without its end
+    (the connection breaks off) is not whole.
+    """
+    require(asker, "logs")
+    parameters, state = request.query_params, request.app.state
+    scope = asker.narrowed(parameters.get("org", ""))
+    search = understand(parameters, scope, state.settings.timezone, also=("format",))
+    try:
+        form = Form(parameters.get("format", "") or Form.NDJSON.value)
+    except ValueError:
+        raise RequestError(f"format: one of {', '.join(form.value for form in Form)}") from None
+    pieces = export(state.engine, search, form)
+    # The first here, so that what can't be answered is said by a status.
+    first = next(pieces)
+    return StreamingResponse(
+        _rest(first, pieces, request.state.request_id),
+        media_type=MEDIA_TYPES[form],
+        headers={
+            "Content-Disposition": f'attachment; filename="requests.{form.value}"',
+            **state.coverage.headers(search.spans),
+        },
+    )
+
+
+def _rest(first: bytes, pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:
+    yield first
+    try:
+        yield from pieces
+    except StoreError as error:
+        # The client sees that it is cut off, as the last chunk is missing.
+        log.error("export broke off", request_id=request_id, error=str(error))
+        raise
