@@ -15,7 +15,7 @@ from tests.product import product
 
 NAMES = ("msgpack", "msgpack-detailed-graphql-tcp", "protobuf-many-lists")
 COUNT = 1943 + 775 + 1460
-FORMS = ("ndjson",)
+FORMS = ("ndjson", "csv", "parquet")
 
 
 def stored(data: Path) -> list[tuple[Any, ...]]:

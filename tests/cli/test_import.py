@@ -136,7 +136,7 @@ def test_what_is_plainly_something_else(imported: Callable[..., Any], tmp_path: 
     image = file_of(tmp_path / "b.png", b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 20)
     got = imported(parquet, image, path_of())
     assert got["status"] == 1
-    assert "a.parquet: a Parquet file; only captures and JSON lines can be imported" in got["said"]
+    assert "a.parquet: damaged or no Parquet file" in got["said"]
     assert set(got["rejected"]) == {"bad_line"}
     assert (got["stored"], [bool(file["fault"]) for file in got["files"]]) == (1943, [True, False, False])
 
@@ -268,7 +268,7 @@ def test_store_that_fails(
 
 def test_no_wish_is_taken_for_a_file(keytrail: Keytrail) -> None:
     assert keytrail("import").status == 2
-    assert keytrail("import", "--format", "csv", "a").status == 2
+    assert keytrail("import", "--format", "xml", "a").status == 2
     ran = keytrail("import", "--json", "nowhere")
     assert json.loads(ran.out)["files"] == [
         {

@@ -16,7 +16,8 @@ from keytrail.collect.files import Bad, Here, Summary, Target, import_lines
 from keytrail.collect.intake import Intake
 from keytrail.collect.lines import Format
 from keytrail.collect.stop import INTERRUPTED, Stop
-from keytrail.collect.textfile import Lines, open_file
+from keytrail.collect.tablefile import open_lines
+from keytrail.collect.textfile import open_file
 from keytrail.errors import FileError, KeytrailError
 
 SHOWN = 20
@@ -82,7 +83,7 @@ class Importing:
         reached: The way to the store, or into it.
         rejects: Takes the lines that are not stored.
         stop: Asked between chunks.
-        form: What the lines hold.
+        form: What the files hold.
         again: Count what was imported before.
         quiet: Print only faults.
         as_json: Print the result as one JSON object.
@@ -99,7 +100,9 @@ class Importing:
         quiet: bool,
         as_json: bool,
     ) -> None:
-        self._target: Target = Here(reached, Format(form)) if isinstance(reached, Intake) else There(reached, form)
+        self._reached = reached
+        self._form = form
+        self._targets: dict[str, Target] = {}
         self._rejects = rejects
         self._stop = stop
         self._again = again
@@ -118,13 +121,14 @@ class Importing:
         try:
             opened, shown, size = open_file(name)
             with opened:
-                lines = self._stop.leave(lambda: Lines(opened, shown, size))
-                if lines is None:
+                found = self._stop.leave(lambda: open_lines(opened, shown, size, self._form))
+                if found is None:
                     return
+                lines, form = found
                 with progress(self._console, lines, quiet=self._quiet) as told:
                     summary = import_lines(
                         lines,
-                        self._target,
+                        self._target(form),
                         again=self._again,
                         stop=self._stop,
                         on_bad=self._bad,
@@ -140,6 +144,13 @@ class Importing:
         self._done.append(Done(shown, summary))
         if not self._quiet and not self._as_json:
             typer.echo(_sentence(shown, summary, time.perf_counter() - began))
+
+    def _target(self, form: str) -> Target:
+        """Where lines of a form go."""
+        if form not in self._targets:
+            to = self._reached
+            self._targets[form] = Here(to, Format(form)) if isinstance(to, Intake) else There(to, form)
+        return self._targets[form]
 
     def report(self) -> int:
         """Say what became of all files; the exit status."""

@@ -13,8 +13,8 @@ from keytrail.cli.options import AsJson, Config, Data, Logs, Quiet, Token, Url, 
 def import_files(
     files: Annotated[list[str], typer.Argument(metavar="FILE|- …", help="Files of records; - is standard input.")],
     form: Annotated[
-        Literal["auto", "capture", "ndjson"],
-        typer.Option("--format", help="What the lines hold; auto looks at each."),
+        Literal["auto", "capture", "ndjson", "csv", "parquet"],
+        typer.Option("--format", help="What the files hold; auto looks at each file and line."),
     ] = "auto",
     again: Annotated[bool, typer.Option("--again", help="Count records that were imported before.")] = False,
     rejects: Annotated[
@@ -28,7 +28,7 @@ def import_files(
     as_json: AsJson = False,
     log_format: Logs = "auto",
 ) -> None:
-    """Store the records of files: captures or JSON lines, plain, gzip or zstd.
+    """Store the records of files: captures, JSON lines or CSV, plain, gzip or zstd, or Parquet.
 
     The same file a second time changes nothing, and a file that has grown counts only what is new. Lines that can't
     be stored are kept in a file that can be imported again; then the exit status is 1. Ctrl-C stops after the records

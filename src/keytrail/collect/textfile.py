@@ -158,7 +158,7 @@ class Lines:
         else:
             for magic, what in _OTHERS.items():
                 if start.startswith(magic):
-                    raise FileError(f"{self.name}: {what}; only captures and JSON lines can be imported")
+                    raise FileError(f"{self.name}: {what}; captures, JSON lines, CSV and Parquet can be imported")
             return raw
         return io.BufferedReader(_Guarded(unpacked, self._file), _BUFFER)
 

@@ -29,14 +29,15 @@ from keytrail.store.tables import RAW
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
 
-PAGE_ROWS: Final = 20_000
-"""Rows of a piece: fewer make the engine read much of the table twice, more take more memory."""
+PAGE_ROWS: Final = 8_000
+"""Rows of a piece: fewer make the engine read more of the table twice, more take more memory."""
 
 
 _READING: Final = (
     # Otherwise the engine reads ahead in every part, whatever the limit: three times the memory, a third of the speed.
-    "read_in_order_use_buffering = 0, query_plan_optimize_lazy_materialization = 0, "
-    "max_block_size = 2048, preferred_block_size_bytes = 262144"
+    "read_in_order_use_buffering = 0, max_block_size = 2048, preferred_block_size_bytes = 262144, "
+    # First the keys, then the other columns of the rows that they choose.
+    "query_plan_max_limit_for_lazy_materialization = 100000"
 )
 
 
