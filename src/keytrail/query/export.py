@@ -7,11 +7,12 @@ and in Arrow, never one by one in Python.
 """
 
 import io
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 import msgspec
 import pyarrow as pa
@@ -28,6 +29,7 @@ from keytrail.store.tables import RAW
 
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
+T = TypeVar("T")
 
 PAGE_ROWS: Final = 8_000
 """Rows of a piece: fewer make the engine read more of the table twice, more take more memory."""
@@ -131,20 +133,29 @@ _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 
 def _tables(engine: Engine, search: Search, form: Form) -> Iterator[pa.Table]:
     """Pieces of at most `PAGE_ROWS` rows; at least one, without rows if there are none."""
-    after: _After | None = None
-    while True:
+
+    def fetch(after: _After | None) -> tuple[pa.Table, _After | None]:
         sql, parameters = _statement([_column(name, form) for name in COLUMNS], search, after, _ARROW)
         with pa.ipc.open_file(pa.BufferReader(engine.raw(sql, parameters, form="Arrow"))) as reader:
             table = reader.read_all().rename_columns(list(COLUMNS)).unify_dictionaries()
         # The engine takes the smallest numbers for a dictionary, other ones in each piece.
         table = table.cast(pa.schema([_plain(field) for field in table.schema]))
-        yield table
         if table.num_rows < PAGE_ROWS:
-            return
-        last = {name: table.column(name)[-1] for name in ("org_id", "api_key", "batch_id", "seq")}
-        time = table.column("time")[-1].value
-        after = _After(time=time, **{name: value.as_py() for name, value in last.items()})
-        del table
+            return table, None
+        last = {name: table.column(name)[-1].as_py() for name in ("org_id", "api_key", "batch_id", "seq")}
+        return table, _After(time=table.column("time")[-1].value, **last)
+
+    return _ahead(fetch)
+
+
+def _ahead(fetch: Callable[[_After | None], tuple[T, _After | None]]) -> Iterator[T]:
+    """Piece after piece; one is read while the one before it is written."""
+    with ThreadPoolExecutor(1, "export") as pool:
+        coming: Future[tuple[T, _After | None]] | None = pool.submit(fetch, None)
+        while coming:
+            piece, after = coming.result()
+            coming = pool.submit(fetch, after) if after else None
+            yield piece
 
 
 def _plain(field: Any) -> Any:
@@ -289,12 +300,12 @@ _last_line: Final = msgspec.json.Decoder(_LastLine)
 
 
 def _ndjson(engine: Engine, search: Search) -> Iterator[bytes]:
-    after: _After | None = None
-    while True:
+    def fetch(after: _After | None) -> tuple[bytes, _After | None]:
         sql, parameters = _statement(_JSON, search, after, _JSON_SETTINGS)
         lines = engine.raw(sql, parameters, form="JSONEachRow")
-        yield lines
         if lines.count(b"\n") < PAGE_ROWS:
-            return
+            return lines, None
         last = _last_line.decode(lines[lines.rfind(b"\n", 0, -1) + 1 :])
-        after = _After(last.org_id, last.api_key, to_instant(last.timestamp), last.batch_id, last.seq)
+        return lines, _After(last.org_id, last.api_key, to_instant(last.timestamp), last.batch_id, last.seq)
+
+    return _ahead(fetch)
