@@ -325,6 +325,15 @@ class Rejected:
     detail: str = ""
 
 
+GO_ORDER: Final = (
+    *("Method", "Host", "Path", "RawPath", "OriginalPath", "ListenPath", "ContentLength", "UserAgent"),
+    *("Day", "Month", "Year", "Hour"),
+    *("ResponseCode", "APIKey", "TimeStamp", "APIVersion", "APIName", "APIID", "OrgID", "OauthID", "RequestTime"),
+    *("RawRequest", "RawResponse", "IPAddress", "Geo", "Network", "Latency", "Tags", "Alias", "TrackPath", "ExpireAt"),
+    *("ApiSchema", "GraphQLStats", "MCPStats"),
+)
+"""The parts of a record in the order of the gateway's struct, in which it writes them."""
+
 MOST_ORIGIN: Final = 1024
 """Characters of a source's name that the ledger keeps: its last."""
 

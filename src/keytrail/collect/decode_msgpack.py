@@ -8,10 +8,11 @@ import msgspec
 from keytrail.collect.lenient import Mend, text, whole
 from keytrail.collect.reader import NO_TIME, Reader, UnreadableError, Values, in_order, tree_of
 from keytrail.collect.shared import Known, Part
-from keytrail.collect.structs import WRITTEN, struct_of, turn_of, type_of
-from keytrail.record import FIELDS, Field, Reason
+from keytrail.collect.structs import struct_of, turn_of, type_of
+from keytrail.record import FIELDS, GO_ORDER, Field, Reason
 
-_TREE: Final = in_order(tree_of({field: field.go for field in FIELDS}), WRITTEN)
+# In the order in which gateways write: msgspec looks for the next name first, a seventh less work.
+_TREE: Final = in_order(tree_of({field: field.go for field in FIELDS}), GO_ORDER)
 _TIMES: Final = (tuple[int, int], (NO_TIME, 0))
 _SHARED: Final = frozenset({"Geo", "Network", "GraphQLStats", "MCPStats", "Tags"})
 """What is mostly the same from record to record."""

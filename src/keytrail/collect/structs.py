@@ -9,16 +9,6 @@ import msgspec
 from keytrail.collect.reader import Columns, Shaped, Tree, Turn, UnreadableError, Values
 from keytrail.record import Field, Kind, Reason, Shape
 
-WRITTEN: Final = (
-    *("Method", "Host", "Path", "RawPath", "ContentLength", "UserAgent", "ResponseCode", "APIKey", "TimeStamp"),
-    *("APIVersion", "APIName", "APIID", "OrgID", "OauthID", "RequestTime", "RawRequest", "RawResponse", "IPAddress"),
-    *("Geo", "Network", "Latency", "Tags", "Alias", "TrackPath", "ExpireAt", "ApiSchema", "GraphQLStats", "MCPStats"),
-)
-"""Names in the order in which a gateway writes them: msgspec looks for the next one first, a seventh less work.
-
-Any other order is read as well.
-"""
-
 LONGEST_TYPES: Final = 65_536
 """Characters of the types' names in one record. Written out for each field, a long name and many fields would make
 gigabytes of a record of a few megabytes."""

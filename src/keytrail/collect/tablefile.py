@@ -20,6 +20,8 @@ CSV: Final = "csv"
 PARQUET: Final = "parquet"
 
 _PARQUET: Final = b"PAR1"
+_AT_ONCE: Final = 256
+"""Rows that are made ready at once."""
 
 
 def open_lines(file: Any, name: str, size: int | None, form: str) -> tuple[Lines, str]:
@@ -71,7 +73,7 @@ class CsvLines(Lines):
         self._rows = flat.csv_rows(self._texts(), name)
 
     def _header(self) -> list[str]:
-        start = cast(io.BufferedReader, self._source).peek(1)
+        start = self._source.peek(1)
         first, end, _ = start.partition(b"\n")
         return next(csv.reader([first.decode("utf-8", "replace")]), []) if end else []
 
@@ -80,23 +82,28 @@ class CsvLines(Lines):
             self._ended = line.endswith(b"\n")
             yield line.decode("utf-8", "replace")
 
-    def _line(self) -> tuple[bytes, bool]:
+    def _read_on(self) -> bool:
         if not self.is_table:
-            return super()._line()
-        try:
-            found = next(self._rows, None)
-        except csv.Error:
-            self.broken = "a cell is too long, or it is no CSV from here on"
-            return b"", False
-        self.broken = self.broken or self._file.broken
-        if found is None:
-            return b"", False
-        number, line = found
-        if self.broken and not self._ended:
-            self.rest = line
-            return b"", False
-        self.number = number
-        return line, self._ended
+            return super()._read_on()
+        while len(self._ready) < _AT_ONCE:
+            try:
+                found = next(self._rows, None)
+            except csv.Error:
+                self.broken = "a cell is too long, or it is no CSV from here on"
+                break
+            self.broken = self.broken or self._file.broken
+            if found is None:
+                break
+            number, line = found
+            if self.broken and not self._ended:
+                self.rest = line
+                break
+            self.number = number
+            if not self._ended:
+                self._unended = [found]
+                break
+            self._ready.append(found)
+        return bool(self._ready)
 
 
 class ParquetLines(Lines):
@@ -125,14 +132,16 @@ class ParquetLines(Lines):
         copy.seek(0)
         return copy
 
-    def _line(self) -> tuple[bytes, bool]:
-        try:
-            line = next(self._rows, b"")
-        except (pa.ArrowException, OSError, FileError):
-            self.broken = "the file is damaged"
-            line = b""
-        if not line:
-            self._kept.close()
-            return b"", False
-        self.number += 1
-        return line, True
+    def _read_on(self) -> bool:
+        while len(self._ready) < _AT_ONCE:
+            try:
+                line = next(self._rows, b"")
+            except (pa.ArrowException, OSError, FileError):
+                self.broken = "the file is damaged"
+                line = b""
+            if not line:
+                self._kept.close()
+                break
+            self.number += 1
+            self._ready.append((self.number, line))
+        return bool(self._ready)

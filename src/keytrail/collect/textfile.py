@@ -39,12 +39,6 @@ class Readable(Protocol):
         """At most so many bytes, none at the end."""
 
 
-class _Blocks(Protocol):
-    """What gives what there is, however little."""
-
-    def read1(self, size: int, /) -> bytes: ...
-
-
 class Lines:
     """The lines of a file; blank ones are left out.
 
@@ -147,7 +141,7 @@ class Lines:
             if stripped := rest.strip(_AROUND):
                 self._unended = [(self.number, stripped)]
 
-    def _open(self) -> _Blocks:
+    def _open(self) -> "io.BufferedReader[Any]":
         raw = io.BufferedReader(self._file, _BUFFER)
         start = raw.peek(16)
         unpacked: Readable

@@ -89,7 +89,18 @@ def make_service(
     app.state.operations = operations or NoOperations()
     app.state.coverage = Coverage(engine, app.state.operations)
     problems.install(app)
-    for module in (compatible, compatible_logs, compatible_mcp, analytics, requests, export, ingest, pipeline, system, pages):
+    for module in (
+        compatible,
+        compatible_logs,
+        compatible_mcp,
+        analytics,
+        requests,
+        export,
+        ingest,
+        pipeline,
+        system,
+        pages,
+    ):
         app.include_router(module.router)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 

@@ -21,7 +21,7 @@ from keytrail.query.request import Filter
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
 from keytrail.query.zones import Span, to_moment
-from keytrail.record import FIELDS, Field, Shape
+from keytrail.record import FIELDS, GO_ORDER, Field, Shape
 from keytrail.web.auth import require
 from keytrail.web.compatible import LEAST_ERROR
 from keytrail.web.compatible_answer import HEADERS, paging
@@ -42,17 +42,12 @@ LATEST_SECOND: Final = 7_258_118_400
 DATE_PARTS: Final = ("Day", "Month", "Year", "Hour")
 """Grade I: of the time stamp in UTC. A gateway writes them in its own zone, which a record does not tell."""
 
-GO_ORDER: Final = (
-    *("Method", "Host", "Path", "RawPath", "OriginalPath", "ListenPath", "ContentLength", "UserAgent"),
-    *DATE_PARTS,
-    *("ResponseCode", "APIKey", "TimeStamp", "APIVersion", "APIName", "APIID", "OrgID", "OauthID", "RequestTime"),
-    *("RawRequest", "RawResponse", "IPAddress", "Geo", "Network", "Latency", "Tags", "Alias", "TrackPath", "ExpireAt"),
-    *("ApiSchema", "GraphQLStats", "MCPStats"),
-)
-"""Grade C: the fields in the order of the gateway's struct."""
-
 _WRITTEN: Final = tuple(
-    sorted((field for field in FIELDS if field.go), key=lambda field: GO_ORDER.index(field.go.split(".")[0]))
+    field
+    for name in GO_ORDER
+    for field in FIELDS
+    # The zone of the gateway is a field of protobuf's; the struct has none.
+    if field.go.split(".")[0] == name
 )
 _RECORDED: Final = frozenset({"raw_request", "raw_response"})
 _COLUMNS: Final = tuple(field.column for field in _WRITTEN)
