@@ -25,7 +25,7 @@ demo: setup ## Run keytrail with made-up gateway traffic
 	@$(BIN)/keytrail demo $(ARGS)
 
 test: setup lint ## Check the code and run the tests that take seconds
-	@$(BIN)/python -m pytest -m "not long" --durations=10 --durations-min=1 $(ARGS)
+	@$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1 $(ARGS)
 
 test-long: setup ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m long --durations=10 --durations-min=1 $(ARGS)
