@@ -62,8 +62,10 @@ def test_told_to_stop_while_it_waits_for_input(tmp_path: Path) -> None:
     data = tmp_path / "data"
     with process("import", "--json", "--data", data, "-", home=tmp_path) as running:
         running.write(text(lines_of()[:200]))
-        # Once its lock is taken and its store made, it waits for more.
-        while not (data / "secret").exists():
+        # Once its store is made, down to the last table, it waits for more.
+        give_up = time.monotonic() + 60
+        while not any(data.rglob("rejects.sql")):
+            assert time.monotonic() < give_up
             time.sleep(0.1)
         time.sleep(0.5)
         running.send(signal.SIGTERM)
