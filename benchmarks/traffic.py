@@ -35,6 +35,18 @@ def slim(records: int, days: int = 30) -> Iterator[bytes]:
         yield msgspec.msgpack.encode(record)
 
 
+def recent(records: int, seconds: float = 3600) -> list[bytes]:
+    """Slim records as they wait in a gateway's list: of the last so many seconds, in the order of time."""
+    began = NOW.timestamp() - seconds
+    waiting = []
+    for number, blob in enumerate(slim(records)):
+        record = msgspec.msgpack.decode(blob)
+        whole, part = divmod(began + seconds * number / records, 1)
+        record["TimeStamp"] = [int(whole), int(part * 1e9)]
+        waiting.append(msgspec.msgpack.encode(record))
+    return waiting
+
+
 def captured_records(name: str) -> list[bytes]:
     """The records of one of the captures of a real gateway."""
     with gzip.open(CAPTURES / name / "records.ndjson.gz") as lines:

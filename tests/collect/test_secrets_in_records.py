@@ -235,7 +235,7 @@ def holding(draw: st.DrawFn, secret: str) -> Row:
     return row
 
 
-@settings(max_examples=200)
+@settings(max_examples=200, deadline=None)
 @given(st.data(), st.lists(SECRETS, min_size=1, max_size=4, unique=True), st.sampled_from([Privacy(), OPEN]))
 def test_nothing_of_a_random_secret_survives(data: st.DataObject, secrets: list[str], privacy: Privacy) -> None:
     rows = [data.draw(holding(secret)) for secret in secrets]

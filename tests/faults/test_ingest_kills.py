@@ -41,7 +41,7 @@ client.Handles.insert = insert
 
 def send(started: Process) -> httpx.Response:
     headers = {"Authorization": "t", "Content-Type": "application/x-ndjson", "Idempotency-Key": "a body"}
-    with httpx.Client(base_url=address_in(started), trust_env=False) as client:
+    with httpx.Client(base_url=address_in(started), trust_env=False, timeout=60) as client:
         return client.post("/api/v1/ingest", content=BODY, headers=headers)
 
 

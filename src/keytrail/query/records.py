@@ -44,7 +44,7 @@ _GROWTH: Final = 4
 _RAW_COLUMNS: Final = frozenset([field.column for field in FIELDS] + [derived.column for derived in DERIVED])
 # What is no plain value of the row (each tag is a row of its own), or of another table, can't be shown beside it.
 SHOWN: Final = tuple(
-    dimension for dimension in DIMENSIONS.values() if dimension.name != "tag" and {*dimension.columns} <= _RAW_COLUMNS
+    dimension for dimension in DIMENSIONS.values() if not dimension.array and {*dimension.columns} <= _RAW_COLUMNS
 )
 """The dimensions that a row of a page shows."""
 
