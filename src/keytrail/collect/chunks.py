@@ -5,11 +5,13 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from keytrail.collect.batch import Batch as Decoded
 from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.source import Source
 from keytrail.errors import SourceError
+from keytrail.store.writer import Chunk
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +31,29 @@ class Prepared:
             Rejection(one.index, one.reason.value, digest)
             for one, digest in zip(self.decoded.rejected, self.digests(), strict=True)
         ]
+
+
+def chunk_of(source: str, batch: Batch, prepared: Prepared, attempt: int) -> Chunk:
+    """The present chunk of a batch for the store.
+
+    Args:
+        source: Name of its source.
+        batch: The batch.
+        prepared: What became of its records.
+        attempt: 1 if nobody can have tried to write it before.
+    """
+    return Chunk(
+        batch_id=batch.id,
+        offset=batch.offset,
+        taken=prepared.decoded.taken,
+        rows=prepared.decoded.table,
+        rejected=prepared.decoded.rejected,
+        source="redis",
+        origin=f"{source}/{batch.list_name}",
+        attempt=attempt,
+        sealed_at=datetime.fromtimestamp(batch.sealed_at_ms / 1000, UTC),
+        digests=prepared.digests(),
+    )
 
 
 class Ahead:

@@ -15,19 +15,27 @@ import structlog
 
 from keytrail.collect.batch import make_batch
 from keytrail.collect.breaker import Breaker
-from keytrail.collect.chunks import Ahead, Prepared, Renewing
+from keytrail.collect.chunks import Ahead, Prepared, Renewing, chunk_of
 from keytrail.collect.decode import wire_of_list
 from keytrail.collect.frozen_batch import Batch, ForeignBatches, ListBacklog
 from keytrail.collect.gaps import SHORTEST, Cause, GapKeeper
 from keytrail.collect.privacy import Privacy
 from keytrail.collect.rivals import Rivals
 from keytrail.collect.source import Source
+from keytrail.collect.together import Together
 from keytrail.errors import BatchDamaged, LeaseLost, SourceError, StoreError
 from keytrail.store.writer import Chunk, Writer, Written
 
 log = structlog.get_logger("keytrail.collect")
 
-SEAL_EVERY: Final = 0.5
+SEAL_EVERY: Final = 1.0
+"""Seconds from one sealing to the next where all that was sealed is stored: half of what a record may take until it is
+answered."""
+SEAL_LATER: Final = 0.1
+"""Seconds more for each batch that still waits. To store a batch costs about as much, however small it is, so fewer and
+larger ones are what catches up."""
+SEAL_AT_LEAST_EVERY: Final = 3.0
+"""Seconds at most, whatever waits: the gateway's time to live is running."""
 IDLE: Final = 0.1
 _LONGEST_PAUSE: Final = 15.0
 
@@ -113,6 +121,7 @@ class Collector:
         self._sealed_from: datetime | None = None
         self._asked_source = False
         self._rivals = Rivals(source, gaps)
+        self._together = Together(source, writer, self._decode, breaker.judge, self._stored)
         self._decoding = ThreadPoolExecutor(1, f"decode-{source.name}")
         self._threads = [
             threading.Thread(target=self._sealing, name=f"seal-{source.name}"),
@@ -152,7 +161,11 @@ class Collector:
                 # A fault of ours must not end sealing: the gateway's time to live is running.
                 log.exception("sealing failed", source=self.source.name)
                 self._troubled("seal", "an unexpected error; see the log", Cause.DOWN)
-            self._stop.wait(max(0.0, SEAL_EVERY - (time.monotonic() - began)))
+            self._stop.wait(max(0.0, self._seal_every() - (time.monotonic() - began)))
+
+    def _seal_every(self) -> float:
+        waiting = sum(int(one.batches) for one in self.state.lists or ())
+        return min(SEAL_EVERY + SEAL_LATER * waiting, SEAL_AT_LEAST_EVERY)
 
     def _round(self) -> None:
         """Look, then seal: what the round before has sealed is mostly stored by now."""
@@ -222,10 +235,13 @@ class Collector:
                 if not self.breaker.reason:
                     self._settled("breaker")
                     found = self.source.take()
-                if found is not None:
-                    if found.takes > 1:
+                for batch in self._together.store(found) if found is not None else ():
+                    if batch.takes > 1:
                         self._listener.takeover(self.source.name)
-                    self._drain(found)
+                    if self._stop.is_set() and batch.attempt == 1:
+                        self.source.release(batch)
+                    else:
+                        self._drain(batch)
                 self._settled("take")
                 pause = IDLE
             except LeaseLost as error:
@@ -302,18 +318,7 @@ class Collector:
             tokens.append(token)
 
         while True:
-            chunk = Chunk(
-                batch_id=batch.id,
-                offset=batch.offset,
-                taken=prepared.decoded.taken,
-                rows=prepared.decoded.table,
-                rejected=prepared.decoded.rejected,
-                source="redis",
-                origin=f"{self.source.name}/{batch.list_name}",
-                attempt=attempt,
-                sealed_at=datetime.fromtimestamp(batch.sealed_at_ms / 1000, UTC),
-                digests=prepared.digests(),
-            )
+            chunk = chunk_of(self.source.name, batch, prepared, attempt)
             try:
                 with Renewing(self.source, batch):
                     written = self._writer.write(chunk, token=tokens[-1] if tokens else "", record_token=record)
@@ -324,11 +329,14 @@ class Collector:
                 self._wait_for_the_store(batch, pause)
                 pause = min(pause * 2, _LONGEST_PAUSE)
                 continue
-            self._settled("store")
-            self.state.stored_at = datetime.now(UTC)
-            self._listener.stored(self.source.name, chunk, written, time.time() - batch.sealed_at_ms / 1000)
-            self._note()
+            self._stored(batch, chunk, written)
             return
+
+    def _stored(self, batch: Batch, chunk: Chunk, written: Written) -> None:
+        self._settled("store")
+        self.state.stored_at = datetime.now(UTC)
+        self._listener.stored(self.source.name, chunk, written, time.time() - batch.sealed_at_ms / 1000)
+        self._note()
 
     def _wait_for_the_store(self, batch: Batch, seconds: float) -> None:
         if self._stop.wait(seconds):

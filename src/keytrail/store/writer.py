@@ -6,6 +6,7 @@ So where there may have been an earlier attempt, the rows are counted afterwards
 touched months compared with the raw rows.
 """
 
+import hashlib
 import threading
 import uuid
 from collections import Counter
@@ -121,7 +122,9 @@ class Writer:
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
             if chunk.rows.num_rows:
-                self._engine.insert(RAW, chunk.rows, token)
+                # What was stored together with others went in under another token.
+                if chunk.attempt == 1 or self._count(chunk) != chunk.rows.num_rows:
+                    self._engine.insert(RAW, chunk.rows, token)
                 if chunk.attempt > 1:
                     token, phantom = self._make_sure(chunk, token, record_token)
                     rebuilt = len(mend_months(self._engine, _months(chunk.rows)))
@@ -129,6 +132,25 @@ class Writer:
                 self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
             return Written(chunk.rows.num_rows, len(chunk.rejected), 0, phantom, rebuilt)
+
+    def write_together(self, chunks: Sequence[Chunk]) -> list[Written]:
+        """Store chunks of several batches in one insert, each confirmed by itself.
+
+        Args:
+            chunks: Chunks that nobody can have tried to write before, without rejected records.
+
+        Raises:
+            StoreError: They could not be written; write each by itself, with a higher `attempt`.
+        """
+        with self._one_at_a_time:
+            names = "|".join(f"{chunk.batch_id}:{chunk.offset}" for chunk in chunks)
+            token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
+            rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
+            if rows.num_rows:
+                self._engine.insert(RAW, rows, token)
+            ledger = pa.concat_tables([_ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
+            self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
+        return [Written(chunk.rows.num_rows, 0, 0) for chunk in chunks]
 
     def rebuild(self, months: Iterable[int], tables: Collection[str] = ()) -> list[str]:
         """Make rollups from the raw rows again; nothing is written meanwhile, and a kill leaves the old ones in place.
@@ -172,16 +194,21 @@ class Writer:
 
     def _make_sure(self, chunk: Chunk, token: str, record_token: Callable[[str], None]) -> tuple[str, bool]:
         """Count the chunk's rows, and replace them if they are not exactly what they should be."""
-        place, values = _place_of(chunk)
-        stored = self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0]
+        stored = self._count(chunk)
         if stored == chunk.rows.num_rows:
             return token, False
         if stored:
+            place, values = _place_of(chunk)
             self._engine.command(f"ALTER TABLE {RAW} DELETE WHERE {place} SETTINGS mutations_sync = 2", values)
         token = f"{chunk.batch_id}:{chunk.offset}:{uuid.uuid4().hex}"
         record_token(token)
         self._engine.insert(RAW, chunk.rows, token)
         return token, True
+
+    def _count(self, chunk: Chunk) -> int:
+        """How many of the chunk's rows are there."""
+        place, values = _place_of(chunk)
+        return int(self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0])
 
 
 _PLACE: Final = (

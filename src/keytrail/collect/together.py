@@ -1,0 +1,116 @@
+"""Small batches of several lists, stored in one insert.
+
+To store a batch costs about as much however small it is, and a gateway that spreads its records over ten lists makes
+ten small batches of what would be one. Each keeps its own lease, its own entry in the ledger and its own advance; only
+the insert is one. Where it fails, or this process dies on the way, each is tried again by itself, as any other batch.
+"""
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Final
+
+import structlog
+
+from keytrail.collect.chunks import Prepared, chunk_of
+from keytrail.collect.frozen_batch import Batch
+from keytrail.collect.source import Source
+from keytrail.errors import BatchDamaged, LeaseLost, StoreError
+from keytrail.store.writer import Chunk, Writer, Written
+
+log = structlog.get_logger("keytrail.collect")
+
+SMALL: Final = 2_000
+"""Records of a small batch."""
+MOST: Final = 16
+"""Batches of one insert."""
+
+
+class Together:
+    """Stores small batches in one insert.
+
+    Args:
+        source: Where batches come from.
+        writer: The way into the store.
+        decode: A batch, the place of its first blob and its blobs to what is ready for the store.
+        judge: Told of the records of each chunk before it is stored, none of which is rejected.
+        stored: Told of each chunk that was stored.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        writer: Writer,
+        decode: Callable[[Batch, int, list[bytes]], Prepared],
+        judge: Callable[[int, list[int]], object],
+        stored: Callable[[Batch, Chunk, Written], None],
+    ) -> None:
+        self._source = source
+        self._writer = writer
+        self._decode = decode
+        self._judge = judge
+        self._stored = stored
+
+    def store(self, first: Batch) -> list[Batch]:
+        """Take more small batches if this is one, and store those that can be stored together.
+
+        Returns:
+            The batches that are taken and still have to be stored, each by itself.
+
+        Raises:
+            SourceError: Redis can't be asked; what was taken stays under its lease.
+        """
+        small, alone = self._gather(first)
+        if len(small) < 2:
+            return [*small, *alone]
+        ready: list[tuple[Batch, Prepared]] = []
+        for batch in small:
+            try:
+                prepared = self._decode(batch, batch.offset, self._source.read(batch))
+            except LeaseLost as error:
+                log.warning("another collector has the batch", source=self._source.name, error=str(error))
+            except BatchDamaged:
+                alone.append(batch)
+            else:
+                # What was rejected must be kept beside its own batch.
+                if prepared.decoded.rejected:
+                    alone.append(batch)
+                else:
+                    self._judge(prepared.decoded.taken, [])
+                    ready.append((batch, prepared))
+        return [*(self._write(ready) if ready else ()), *alone]
+
+    def _gather(self, first: Batch) -> tuple[list[Batch], list[Batch]]:
+        """Small batches, and the one that is not at which looking ended."""
+        small: list[Batch] = []
+        found: Batch | None = first
+        while found is not None:
+            if not _is_small(found):
+                return small, [found]
+            small.append(found)
+            found = self._source.take() if len(small) < MOST else None
+        return small, []
+
+    def _write(self, ready: list[tuple[Batch, Prepared]]) -> list[Batch]:
+        """Store batches; those of unknown outcome are given back, as tried."""
+        chunks = [chunk_of(self._source.name, batch, prepared, attempt=1) for batch, prepared in ready]
+        try:
+            written = self._writer.write_together(chunks)
+        except StoreError as error:
+            log.warning("batches are stored one by one", source=self._source.name, error=str(error))
+            return [replace(batch, attempt=2) for batch, _ in ready]
+        damaged = []
+        for (batch, _), chunk, what in zip(ready, chunks, written, strict=True):
+            self._stored(batch, chunk, what)
+            try:
+                self._source.advance(batch, chunk.taken, [])
+            except LeaseLost as error:
+                log.warning("another collector has the batch", source=self._source.name, error=str(error))
+            except BatchDamaged:
+                damaged.append(replace(batch, attempt=2))
+        return damaged
+
+
+def _is_small(batch: Batch) -> bool:
+    """Whether it is one small chunk that nobody can have tried."""
+    untried = batch.attempt == 1 and not batch.tokens and not batch.offset
+    return untried and batch.count <= SMALL and batch.next_count == batch.count

@@ -1,0 +1,132 @@
+"""Small batches of several lists go into the store in one insert, and still count each exactly once."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+
+from keytrail.cli.collecting import collecting
+from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.source import Source
+from keytrail.errors import StoreError
+from keytrail.store.tables import BATCHES, RAW, ROLLUPS
+from tests.collect.conftest import PLAIN
+from tests.collect.redis_servers import Server, Servers, wait_for
+from tests.faults.rig import encoded
+from tests.product import Product, product
+
+pytestmark = pytest.mark.redis
+
+LISTS = [PLAIN, *(f"{PLAIN}_{number}" for number in range(9))]
+EACH = 30
+
+
+@pytest.fixture
+def server(own_servers: Servers) -> Server:
+    return own_servers.start()
+
+
+@pytest.fixture
+def running(server: Server, tmp_path: Path) -> Iterator[Product]:
+    """A store with one batch of each list waiting."""
+    client = server.client()
+    for place, name in enumerate(LISTS):
+        client.rpush(name, *[encoded(place * EACH + number, name) for number in range(EACH)])
+    url = f"redis://127.0.0.1:{server.port}/0"
+    with product(tmp_path, redis__url=[url]) as made:
+        yield made
+
+
+def counts(running: Product) -> set[int]:
+    """Records in the raw table and in each rollup that has all of them."""
+    tables = [rollup.table for rollup in ROLLUPS if not rollup.family.where]
+    found = {int(running.query(f"SELECT sum(records) FROM {table}")[0][0]) for table in tables}
+    return found | {int(running.query("SELECT count() FROM requests")[0][0])}
+
+
+def sealed(running: Product) -> Source:
+    """All lists sealed, before the collector takes any."""
+    source = running.parts.collectors[0].source
+    source.seal()
+    return source
+
+
+def test_small_batches_go_in_together(running: Product) -> None:
+    source = sealed(running)
+    with collecting(running.parts.collectors):
+        wait_for(lambda: counts(running) == {len(LISTS) * EACH}, 10, "all records")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 10, "batches let go of")
+    ledger = running.query(
+        "SELECT token, count(), sum(stored), uniqExact(batch_id, origin) FROM batches GROUP BY token"
+    )
+    assert [row[1:] for row in ledger] == [(len(LISTS), len(LISTS) * EACH, len(LISTS))]
+
+
+@pytest.mark.parametrize("table", [RAW, BATCHES])
+@pytest.mark.parametrize("after", [False, True], ids=["before the insert", "after the insert"])
+def test_an_insert_of_unknown_outcome(
+    running: Product, monkeypatch: pytest.MonkeyPatch, table: str, after: bool
+) -> None:
+    engine = running.parts.engine
+    insert = engine.insert
+    failed: list[str] = []
+
+    def fail_once(into: str, rows: pa.Table, token: str) -> None:
+        fail = into == table and token.startswith("together:") and not failed
+        if not fail or after:
+            insert(into, rows, token)
+        if fail:
+            failed.append(token)
+            raise StoreError("cut off")
+
+    monkeypatch.setattr(engine, "insert", fail_once)
+    source = sealed(running)
+    with collecting(running.parts.collectors):
+        wait_for(lambda: bool(failed) and not any(one.batches for one in source.backlog()), 30, "batches let go of")
+    assert counts(running) == {len(LISTS) * EACH}
+    assert running.query("SELECT uniqExact(batch_id, seq) FROM requests") == [(len(LISTS) * EACH,)]
+    assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
+
+
+def test_taken_by_another_after_the_insert(server: Server, running: Product) -> None:
+    """As after a kill between the insert and the ledger: whoever takes a batch next counts before it inserts."""
+    source = sealed(running)
+    engine = running.parts.engine
+    insert = engine.insert
+
+    class Killed(BaseException):
+        pass
+
+    def die(into: str, rows: Any, token: str) -> None:
+        if into == BATCHES:
+            raise Killed
+        insert(into, rows, token)
+
+    one = running.parts.collectors[0]
+    first = source.take()
+    assert first is not None
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "insert", die)
+        with pytest.raises(Killed):
+            one._together.store(first)
+    assert running.query("SELECT count() FROM requests") == [(len(LISTS) * EACH,)]
+    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
+    again = Source(connect(url), name="again", owner="again", store_id=source.store_id)
+    again.free_leases_of(source.store_id)
+    again.close()
+    with collecting(running.parts.collectors):
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+    assert counts(running) == {len(LISTS) * EACH}
+    assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
+
+
+def test_a_rejected_record_stays_with_its_own_batch(server: Server, running: Product) -> None:
+    server.client().rpush(LISTS[3], b"\xc1 no record")
+    source = sealed(running)
+    with collecting(running.parts.collectors):
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 10, "batches let go of")
+        assert len(source.rejects(LISTS[3])) == 1
+    assert counts(running) == {len(LISTS) * EACH}
+    assert running.query("SELECT list LIKE '%_2', seq FROM rejects") == [(1, EACH)]
