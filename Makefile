@@ -2,6 +2,7 @@
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+ASSETS := src/keytrail/web/static/vendor/htmx.LICENSE
 PROTO := src/keytrail/collect/analytics.proto
 ARGS ?=
 
@@ -13,12 +14,16 @@ help: ## Show this list
 
 setup: ## Make .venv from the lock and install what the system lacks
 	@scripts/setup-system $(VENV)
-	@$(MAKE) --silent $(STAMP)
+	@$(MAKE) --silent $(STAMP) $(ASSETS)
 
 $(STAMP): requirements.lock pyproject.toml
 	@echo "Installing the locked packages and keytrail itself into $(VENV)."
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(ASSETS): package-lock.json scripts/fetch-assets | $(STAMP)
+	@scripts/fetch-assets $(VENV)
 	@touch $@
 
 demo: setup ## Run keytrail with made-up gateway traffic

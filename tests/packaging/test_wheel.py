@@ -45,11 +45,16 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     source = ROOT / "src"
-    data = [*source.glob("keytrail/store/sql/*.sql"), *source.glob("keytrail/web/templates/**/*.html")]
+    web = source / "keytrail" / "web"
+    pages = [*web.glob("templates/**/*.html"), *(path for path in web.glob("static/**/*") if path.is_file())]
+    data = [*source.glob("keytrail/store/sql/*.sql"), *pages]
     expected = {path.relative_to(source).as_posix() for path in [*source.rglob("*.py"), *data]}
     names = set(zipfile.ZipFile(wheel).namelist())
     assert any(name.startswith("keytrail/store/sql/") for name in names)
     assert expected | {"keytrail/py.typed"} <= names
+    # Fetched at set-up, not committed.
+    libraries = {"echarts.js", "echarts.LICENSE", "echarts.NOTICE", "htmx.js", "htmx.LICENSE"}
+    assert {f"keytrail/web/static/vendor/{name}" for name in libraries} <= names
     assert f"keytrail-{keytrail.__version__}.dist-info/licenses/LICENSE" in names
 
 

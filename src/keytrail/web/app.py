@@ -21,7 +21,6 @@ from keytrail.web import (
     compatible_mcp,
     export,
     ingest,
-    pages,
     pipeline,
     problems,
     requests,
@@ -33,14 +32,18 @@ from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
 from keytrail.web.pipeline import NoOperations, Operations
+from keytrail.web.ui import components, flow, pages, session, static
+from keytrail.web.ui.ask import Names
+from keytrail.web.ui.errors import error_page
+from keytrail.web.ui.packing import Packed
 
 log = structlog.get_logger("keytrail.web")
 
 SECURITY_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; "
-    "frame-ancestors 'none'; base-uri 'none'",
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; connect-src 'self'; style-src 'self'; "
+    "img-src 'self' data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
 }
 
 
@@ -88,7 +91,8 @@ def make_service(
     app.state.receive = receive
     app.state.operations = operations or NoOperations()
     app.state.coverage = Coverage(engine, app.state.operations)
-    problems.install(app)
+    app.state.names = Names()
+    problems.install(app, error_page)
     for module in (
         compatible,
         compatible_logs,
@@ -99,9 +103,14 @@ def make_service(
         ingest,
         pipeline,
         system,
+        session,
         pages,
+        flow,
+        components,
+        static,
     ):
         app.include_router(module.router)
+    app.add_middleware(Packed)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 
     # Added last, so the outermost: every answer passes through it.
@@ -114,7 +123,7 @@ def make_service(
         try:
             response = await call_next(request)
         except Exception as error:
-            response = problems.unexpected(request, error)
+            response = problems.unexpected(request, error, error_page)
         response.headers["X-Request-ID"] = request.state.request_id
         for name, value in SECURITY_HEADERS.items():
             response.headers.setdefault(name, value)

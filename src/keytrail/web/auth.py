@@ -1,8 +1,8 @@
 """Who is asking, and what they may do and see.
 
 A request names its bearer by a token (`Authorization: <token>` or `Authorization: Bearer <token>`), by a session
-that a one-time link began, or by coming through the socket in the data directory, whose file mode lets in only who
-may read the data anyway.
+that a one-time link or a token began, or by coming through the socket in the data directory, whose file mode lets in
+only who may read the data anyway.
 """
 
 import hashlib
@@ -117,12 +117,18 @@ class Gate:
         Raises:
             NotAuthorised: No such token, or it has expired.
         """
+        digest = self._digest(header)
+        return self._entry(lambda entry: hmac.compare_digest(entry.sha256.lower(), digest))
+
+    @staticmethod
+    def _digest(header: str) -> str:
         scheme, _, rest = header.strip().partition(" ")
-        token = rest.strip() if scheme.lower() == "bearer" and rest else header.strip()
-        digest = hash_token(token)
+        return hash_token(rest.strip() if scheme.lower() == "bearer" and rest else header.strip())
+
+    def _entry(self, is_it: Callable[[Token], bool]) -> Principal:
         found: Token | None = None
         for entry in self._tokens():
-            if hmac.compare_digest(entry.sha256.lower(), digest):
+            if is_it(entry):
                 found = entry
         if found is None or (found.expires is not None and found.expires < self._today()):
             raise NotAuthorised
@@ -145,6 +151,16 @@ class Gate:
             raise NotAuthorised
         return self._sessions.dumps({"local": True})
 
+    def sign_in(self, token: str) -> str:
+        """Turn a token into the value of a session cookie, which lasts no longer than the token does.
+
+        Raises:
+            NotAuthorised: No such token, or it has expired.
+        """
+        self.bearer(token)
+        # The digest of the entry's own digest: the cookie is signed, not secret.
+        return self._sessions.dumps({"token": hash_token(self._digest(token))})
+
     def _session(self, cookie: str) -> Principal:
         try:
             content = self._sessions.loads(cookie, max_age=SESSION_SECONDS)
@@ -152,6 +168,9 @@ class Gate:
             raise NotAuthorised from None
         if isinstance(content, dict) and content.get("local") is True:
             return LOCAL
+        known = content.get("token") if isinstance(content, dict) else None
+        if isinstance(known, str):
+            return self._entry(lambda entry: hmac.compare_digest(hash_token(entry.sha256.lower()), known))
         raise NotAuthorised
 
 

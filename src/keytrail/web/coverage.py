@@ -36,6 +36,19 @@ class Coverage:
         self._read_at = float("-inf")
         self._ended: list[Interval] | None = []
 
+    def gaps_in(self, spans: Sequence[Span]) -> list[tuple[Span, str]]:
+        """The intervals of some stretches of time in which nothing was collected, each with its cause.
+
+        One that lasts ends now; none where the store does not tell.
+        """
+        lasting = [_lasting(one["gap"]) for one in self._operations.collection(lists=False) if one["gap"]]
+        now = round(time.time() * 1000)
+        return [
+            (Span(start, now if end is None else end), cause)
+            for start, end, cause in [*(self._gaps() or ()), *lasting]
+            if any(_touches((start, end, cause), span) for span in spans)
+        ]
+
     def headers(self, spans: Sequence[Span]) -> dict[str, str]:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
         collected, ended, touching = self._touching(spans)

@@ -101,6 +101,15 @@ def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
 
     Needs `analytics`, and then shows what was stored of the own organisation; with `admin` everything.
     """
+    return answer(told(request, asker, limit))
+
+
+def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
+    """What the pipeline tells an asker; see `pipeline`.
+
+    Raises:
+        Forbidden: They may not see numbers.
+    """
     require(asker, "analytics")
     ledger = Ledger(request.app.state.engine)
     org = None if "admin" in asker.permissions and asker.scope.org is None else (asker.scope.org or "")
@@ -120,7 +129,7 @@ def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
         shown["rejects"] = ledger.rejects(limit=limit)
         shown["tables"] = ledger.tables()
         shown["drift"] = operations.drift()
-    return answer(shown)
+    return shown
 
 
 @router.get("/api/v1/rejects", dependencies=WITH_TOKEN, responses=problems())

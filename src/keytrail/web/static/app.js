@@ -1,0 +1,214 @@
+// What pages do beyond links and forms: theme, copying, refreshing, keys. Without it everything is still there.
+"use strict";
+
+const home = document.body.dataset.home;
+const remember = (name, value) => {
+  document.cookie = `${name}=${value}; path=${home}; max-age=31536000; samesite=lax`;
+};
+const all = (selector, within = document) => [...within.querySelectorAll(selector)];
+
+function toast(text) {
+  const place = document.querySelector(".toast");
+  place.textContent = text;
+  place.classList.add("shown");
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => place.classList.remove("shown"), 1600);
+}
+
+async function copy(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    // Without a secure context there is no clipboard: the old way.
+    const field = document.createElement("textarea");
+    field.value = text;
+    field.className = "vh";
+    document.body.append(field);
+    field.select();
+    document.execCommand("copy");
+    field.remove();
+  }
+  toast("Copied");
+}
+
+function isDark() {
+  const theme = document.documentElement.dataset.theme;
+  return theme === "dark" || (theme === "system" && matchMedia("(prefers-color-scheme: dark)").matches);
+}
+
+function go(url) {
+  if (window.htmx) {
+    const link = document.createElement("a");
+    link.href = url;
+    link.hidden = true;
+    document.getElementById("page").append(link);
+    htmx.process(link);
+    link.click();
+  } else {
+    location.href = url;
+  }
+}
+window.keytrail = { go, isDark };
+
+document.addEventListener("click", (event) => {
+  const target = event.target.closest("[data-copy], [data-theme-switch], [data-refresh], [data-help], [data-table]");
+  if (!target) return;
+  if ("copy" in target.dataset) {
+    copy(target.dataset.copy);
+  } else if ("themeSwitch" in target.dataset) {
+    event.preventDefault();
+    const theme = isDark() ? "light" : "dark";
+    document.documentElement.dataset.theme = theme;
+    remember("keytrail_theme", theme);
+    document.dispatchEvent(new Event("keytrail:theme"));
+  } else if ("refresh" in target.dataset) {
+    const on = target.getAttribute("aria-pressed") !== "true";
+    target.setAttribute("aria-pressed", String(on));
+    remember("keytrail_refresh", on ? "on" : "off");
+    if (on) refresh();
+  } else if ("help" in target.dataset) {
+    document.getElementById("help").showModal();
+  } else if ("table" in target.dataset) {
+    const panel = document.getElementById(target.dataset.table);
+    const shown = panel.querySelector(".data").classList.toggle("shown");
+    panel.querySelector(".canvas").classList.toggle("off", shown);
+    target.textContent = shown ? "Show as a chart" : "Show as a table";
+    reachable(panel);
+    target.closest("details").open = false;
+    document.dispatchEvent(new Event("keytrail:theme"));
+  }
+});
+
+// A menu closes when something else is clicked or the key Escape is pressed.
+document.addEventListener("click", (event) => {
+  for (const menu of all("details.menu[open]")) {
+    if (!menu.contains(event.target)) menu.open = false;
+  }
+});
+
+document.addEventListener("change", (event) => {
+  const form = event.target.closest("form[data-auto]");
+  if (form) form.requestSubmit();
+});
+
+// A hidden table must not hold the focus.
+function reachable(within) {
+  for (const data of all(".data", within)) {
+    const shown = data.classList.contains("shown");
+    data.tabIndex = shown ? 0 : -1;
+    for (const link of all("a", data)) link.tabIndex = shown ? 0 : -1;
+  }
+}
+
+// Data's age: counted on between two answers of the server.
+let seen = performance.now();
+function countAge() {
+  const age = document.getElementById("age");
+  const text = age && age.querySelector("[data-ago] time");
+  if (!text || !age.dataset.age) return;
+  const passed = Number(age.dataset.age) + performance.now() - seen;
+  if (passed < 10000) text.textContent = `${(passed / 1000).toFixed(1)} s ago`;
+  else if (passed < 60000) text.textContent = `${Math.floor(passed / 1000)} s ago`;
+}
+
+// Refreshing: panels that are in sight, not those that somebody points at or works in; not in a hidden tab.
+const EVERY = 10000;
+function refresh() {
+  if (!window.htmx || document.hidden) return;
+  htmx.trigger("#age", "refresh");
+  for (const leaf of all(".reload[data-live='1']")) {
+    const panel = leaf.parentElement;
+    const box = panel.getBoundingClientRect();
+    const busy = panel.matches(":hover") || panel.contains(document.activeElement) || panel.querySelector(".data.shown");
+    if (!busy && box.bottom > 0 && box.top < innerHeight) htmx.trigger(leaf, "refresh");
+  }
+}
+function refreshes() {
+  const button = document.querySelector("[data-refresh]");
+  return button && button.getAttribute("aria-pressed") === "true";
+}
+setInterval(() => refreshes() && refresh(), EVERY);
+setInterval(countAge, 500);
+document.addEventListener("visibilitychange", () => {
+  if (!document.hidden && refreshes()) refresh();
+});
+
+// Keys.
+const PAGES = { o: "/", k: "/keys", c: "/clients", a: "/apis", e: "/endpoints", x: "/errors", p: "/pipeline" };
+let went = 0;
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Escape") {
+    for (const menu of all("details.menu[open]")) {
+      menu.open = false;
+      menu.querySelector("summary").focus();
+    }
+    return;
+  }
+  if (event.target.closest("input, select, textarea") || event.ctrlKey || event.metaKey || event.altKey) return;
+  const row = event.target.closest("tbody tr");
+  if (row && (event.key === "ArrowDown" || event.key === "ArrowUp")) {
+    const next = event.key === "ArrowDown" ? row.nextElementSibling : row.previousElementSibling;
+    const link = next && next.querySelector("a");
+    if (link) {
+      event.preventDefault();
+      link.focus();
+    }
+    return;
+  }
+  const page = performance.now() - went < 1200 && PAGES[event.key];
+  if (page) {
+    const link = all(".pages a").find((one) => new URL(one.href).pathname === home.replace(/\/$/, "") + page);
+    if (link) link.click();
+    went = 0;
+    return;
+  }
+  if (event.key === "g") went = performance.now();
+  else if (event.key === "?") document.getElementById("help")?.showModal();
+  else if (event.key === "r") refresh();
+  else if (event.key === "t") {
+    event.preventDefault();
+    (document.querySelector("#ranges [aria-current]") || document.querySelector("#ranges a"))?.focus();
+  } else if (event.key === "/") {
+    const search = document.getElementById("search");
+    if (search) {
+      event.preventDefault();
+      search.focus();
+      search.select();
+    }
+  }
+});
+
+// Swaps: a link to another page starts at its top, a filter stays where one is.
+let toTop = false;
+let scrolled = 0;
+document.addEventListener("htmx:beforeRequest", (event) => {
+  if (event.detail.boosted) {
+    document.documentElement.classList.add("busy");
+    toTop = "top" in (event.detail.elt.dataset || {});
+  }
+});
+document.addEventListener("htmx:afterRequest", () => document.documentElement.classList.remove("busy"));
+document.addEventListener("htmx:afterSwap", (event) => {
+  seen = performance.now();
+  const swapped = event.detail.target;
+  if (swapped && swapped.id === "page" && toTop) {
+    scrollTo(0, 0);
+    document.getElementById("main")?.focus({ preventScroll: true });
+  }
+  if (swapped && swapped.id === "page" && scrolled) scrollTo(0, scrolled);
+  toTop = false;
+});
+document.addEventListener("htmx:afterSettle", (event) => {
+  if (event.detail.target && event.detail.target.id === "page" && scrolled) scrollTo(0, scrolled);
+});
+// A page without the frame (an error, the sign-in form) takes the whole window.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  scrolled = event.detail.boosted && !toTop ? scrollY : 0;
+  if (event.detail.boosted && !event.detail.serverResponse.includes('id="page"')) {
+    event.preventDefault();
+    location.href = event.detail.pathInfo.finalRequestPath;
+  }
+});
+document.addEventListener("htmx:load", (event) => reachable(event.detail.elt));
+reachable(document);
+countAge();

@@ -1,0 +1,213 @@
+// Draws the charts from the tables that are in the page.
+"use strict";
+{
+  const charts = new Map();
+  const probe = document.createElement("span");
+  probe.hidden = true;
+  document.body.append(probe);
+
+  // Custom properties hold light-dark(): what they come to is only told of a colour in use.
+  function colour(name) {
+    probe.style.color = `var(--${name})`;
+    return getComputedStyle(probe).color;
+  }
+  const tone = (name) => colour({ "by-upstream": "upstream", "by-gateway": "gateway", before: "faint" }[name] || name);
+  const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+  const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
+
+  function axis(value, unit) {
+    if (!unit || !value) return short.format(value);
+    return value >= 1000 ? `${number.format(value / 1000)} s` : `${number.format(value)} ${unit}`;
+  }
+
+  // A pattern beside the colour for those who cannot tell colours apart.
+  const pattern = (name) => ({
+    c4: { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [1.5, 3.5], rotation: Math.PI / 4, color: colour("bg") },
+    c5: { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [2, 3], rotation: -Math.PI / 4, color: colour("bg") },
+  })[name];
+
+  function read(place) {
+    const rows = [...place.querySelectorAll("tbody tr")];
+    const value = (cell) => (cell.dataset.v === "" ? null : Number(cell.dataset.v));
+    return {
+      unit: place.dataset.unit,
+      open: place.dataset.open === "1",
+      zoom: place.dataset.zoom,
+      labels: rows.map((row) => row.cells[0].textContent.trim().replace(/ not collected:.*/, "")),
+      edges: rows.map((row) => [row.dataset.from, row.dataset.to]),
+      gaps: rows.flatMap((row, index) => (row.dataset.gap ? [[index, row.dataset.gap]] : [])),
+      series: [...place.querySelectorAll("thead th")].slice(1).map((head, index) => ({
+        name: head.textContent.trim().replace(/, ms$/, ""),
+        tone: head.dataset.tone,
+        kind: head.dataset.kind,
+        href: head.dataset.href,
+        values: rows.map((row) => value(row.cells[index + 1])),
+      })),
+    };
+  }
+
+  function tip(data, items) {
+    const box = document.createElement("div");
+    box.className = "tip";
+    const index = items[0].dataIndex;
+    const title = box.appendChild(document.createElement("b"));
+    title.textContent = data.labels[index];
+    for (const one of [...data.series].reverse()) {
+      const value = one.values[index];
+      if (value === null || value === undefined) continue;
+      const line = box.appendChild(document.createElement("div"));
+      const swatch = line.appendChild(document.createElement("i"));
+      swatch.className = `swatch ${one.tone} ${one.kind === "bar" ? "" : one.kind}`;
+      line.appendChild(document.createElement("span")).textContent = one.name;
+      line.appendChild(document.createElement("span")).textContent = number.format(value) + (data.unit ? ` ${data.unit}` : "");
+    }
+    const note = data.gaps.find(([at]) => at === index);
+    if (note) box.appendChild(document.createElement("em")).textContent = `not all was collected: ${note[1]}`;
+    if (data.open && index === data.labels.length - 1) {
+      box.appendChild(document.createElement("em")).textContent = "still under way";
+    }
+    return box;
+  }
+
+  function series(data, one) {
+    const base = {
+      name: one.name,
+      data: one.values,
+      color: tone(one.tone),
+      animation: false,
+      emphasis: { focus: "none", disabled: one.kind !== "bar" },
+      cursor: one.href ? "pointer" : "default",
+    };
+    if (one.kind === "bar") {
+      const last = one.values.length - 1;
+      return {
+        ...base,
+        type: "bar",
+        stack: "all",
+        barCategoryGap: data.labels.length > 60 ? "12%" : "18%",
+        itemStyle: { decal: pattern(one.tone) },
+        data: one.values.map((value, index) =>
+          data.open && index === last ? { value, itemStyle: { opacity: 0.65 } } : value),
+      };
+    }
+    return {
+      ...base,
+      type: "line",
+      showSymbol: data.labels.length < 3,
+      symbolSize: 4,
+      step: one.kind === "dashed" ? "middle" : false,
+      connectNulls: false,
+      z: one.kind === "dashed" ? 1 : 3,
+      lineStyle: one.kind === "dashed" ? { width: 1.25, type: [3, 3] } : { width: 1.5 },
+    };
+  }
+
+  function options(data) {
+    const line = colour("line");
+    const text = { color: colour("muted"), fontSize: 11 };
+    const drawn = data.series.map((one) => series(data, one));
+    if (drawn.length && data.gaps.length) {
+      drawn[0].markArea = {
+        silent: true,
+        itemStyle: { color: colour("sunken"), decal: { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1, 4], rotation: Math.PI / 4, color: colour("line-strong") } },
+        data: data.gaps.map(([at]) => [{ xAxis: at }, { xAxis: at }]),
+      };
+    }
+    return {
+      animation: false,
+      textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
+      grid: { left: 44, right: 4, top: 10, bottom: 22 },
+      xAxis: {
+        type: "category",
+        data: data.labels,
+        axisTick: { show: false },
+        axisLine: { lineStyle: { color: colour("line-strong") } },
+        axisLabel: { ...text, hideOverlap: true, margin: 8, formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") },
+      },
+      yAxis: {
+        type: "value",
+        splitNumber: 3,
+        minInterval: data.unit ? 0 : 1,
+        splitLine: { lineStyle: { color: line } },
+        axisLabel: { ...text, formatter: (value) => axis(value, data.unit) },
+      },
+      tooltip: {
+        trigger: "axis",
+        axisPointer: { type: "shadow", shadowStyle: { color: colour("line"), opacity: 0.4 } },
+        confine: true,
+        transitionDuration: 0,
+        padding: [8, 10],
+        backgroundColor: colour("raised"),
+        borderColor: colour("line-strong"),
+        textStyle: { color: colour("text"), fontSize: 12 },
+        extraCssText: "box-shadow: none;",
+        formatter: (items) => tip(data, items),
+      },
+      toolbox: { show: true, itemSize: 0, top: -100, feature: { dataZoom: { yAxisIndex: "none", brushStyle: { color: colour("accent-soft"), opacity: 0.6, borderColor: colour("accent") } } } },
+      series: drawn,
+    };
+  }
+
+  function draw(place) {
+    const canvas = place.querySelector(".canvas");
+    const data = read(place);
+    if (!canvas.clientWidth) return;
+    const chart = echarts.init(canvas, null, { renderer: "canvas" });
+    chart.setOption(options(data));
+    // Painted at once: a refreshed panel must not flash.
+    chart.getZr().flush();
+    charts.set(canvas, chart);
+    if (data.zoom) {
+      chart.dispatchAction({ type: "takeGlobalCursor", key: "dataZoomSelect", dataZoomSelectActive: true });
+      chart.on("datazoom", (event) => {
+        const batch = (event.batch || [event])[0];
+        if (batch.startValue === undefined) return;
+        const first = Math.max(0, batch.startValue);
+        const last = Math.min(data.edges.length - 1, batch.endValue);
+        if (last <= first && data.edges.length > 1 && batch.startValue === batch.endValue) return;
+        const at = (moment) => encodeURIComponent(moment);
+        keytrail.go(data.zoom.replace("=FROM", `=${at(data.edges[first][0])}`).replace("=TO", `=${at(data.edges[last][1])}`));
+      });
+    }
+    chart.on("click", (event) => {
+      const one = data.series[event.seriesIndex];
+      if (one && one.href) keytrail.go(one.href);
+    });
+  }
+
+  function drawAll(within) {
+    if (!window.echarts) {
+      for (const canvas of within.querySelectorAll(".canvas")) canvas.classList.add("off");
+      for (const table of within.querySelectorAll(".data")) table.classList.add("shown");
+      return;
+    }
+    for (const [canvas, chart] of charts) {
+      if (!canvas.isConnected) {
+        chart.dispose();
+        charts.delete(canvas);
+      }
+    }
+    const places = within.matches && within.matches("[data-chart]") ? [within] : within.querySelectorAll("[data-chart]");
+    for (const place of places) {
+      if (!charts.has(place.querySelector(".canvas"))) draw(place);
+    }
+  }
+
+  function redraw() {
+    for (const [canvas, chart] of charts) {
+      chart.dispose();
+      charts.delete(canvas);
+    }
+    drawAll(document);
+  }
+
+  document.addEventListener("htmx:load", (event) => drawAll(event.detail.elt));
+  document.addEventListener("keytrail:theme", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  let resizing = 0;
+  addEventListener("resize", () => {
+    cancelAnimationFrame(resizing);
+    resizing = requestAnimationFrame(() => charts.forEach((chart) => chart.resize()));
+  });
+  drawAll(document);
+}

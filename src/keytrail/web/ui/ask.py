@@ -1,0 +1,155 @@
+"""The one way from a page to the query layer: every panel's question passes through `Desk.ask`."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
+from keytrail.query.run import Answer, run
+from keytrail.query.zones import Span, Step
+from keytrail.store.client import Engine
+from keytrail.web.auth import Principal
+from keytrail.web.ui.ranges import Bucket
+from keytrail.web.ui.state import State
+
+_KEPT_SECONDS: Final = 30.0
+_MOST_KEPT: Final = 512
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Who asks, in which state, about which subject.
+
+    Attributes:
+        engine: Where answers come from.
+        principal: Who asks.
+        scope: What they may see.
+        state: The page's state.
+        subject: What the page itself is about, such as one key.
+    """
+
+    engine: Engine
+    principal: Principal
+    scope: Scope
+    state: State
+    subject: tuple[Filter, ...] = ()
+
+    def about(self, *subject: Filter) -> "Desk":
+        """The same for a page with a subject."""
+        return replace(self, subject=subject)
+
+    def may(self, permission: str) -> bool:
+        """The asker may do something."""
+        return permission in self.principal.permissions or "admin" in self.principal.permissions
+
+    def ask(
+        self,
+        *metrics: str,
+        by: Iterable[str] = (),
+        where: Iterable[Filter] = (),
+        spans: tuple[Span, ...] | None = None,
+        step: Step | None = None,
+        order: Iterable[str] = (),
+        limit: int | None = None,
+        offset: int = 0,
+        filtered: bool = True,
+    ) -> Answer:
+        """Ask for metrics.
+
+        Args:
+            metrics: Their names.
+            by: Dimensions.
+            where: Further conditions.
+            spans: Another range than the page's.
+            step: Cut into steps of this length.
+            order: Columns to sort by, `-` before those that descend.
+            limit: Rows at most.
+            offset: Rows to leave out.
+            filtered: The page's filters hold; its subject always does.
+
+        Raises:
+            StoreError: It can't be answered.
+        """
+        question = Query(
+            scope=self.scope,
+            spans=self.state.range.spans if spans is None else spans,
+            zone=self.state.range.zone,
+            dimensions=tuple(by),
+            metrics=metrics,
+            filters=(*self.subject, *(self.state.filters() if filtered else ()), *where),
+            step=step,
+            order=tuple(Order(name.removeprefix("-"), name.startswith("-")) for name in order),
+            limit=limit,
+            offset=offset,
+        )
+        return run(self.engine, question)
+
+    def one(self, *metrics: str, **more: Any) -> Row:
+        """A single row without dimensions; empty where there was no hit."""
+        rows = self.ask(*metrics, **more).rows
+        return rows[0] if rows else {}
+
+    def series(
+        self, *metrics: str, by: Iterable[str] = (), spans: tuple[Span, ...] | None = None, **more: Any
+    ) -> tuple[list[Bucket], list[Row]]:
+        """The buckets of the page's charts, and the rows with the number of their bucket as `bucket`."""
+        buckets = self.state.range.buckets(spans)
+        found = self.ask(*metrics, by=by, spans=spans, step=self.state.range.step, **more)
+        numbers = {bucket.label: number for number, bucket in enumerate(buckets)}
+        return buckets, [{**row, "bucket": numbers[row["step"]]} for row in found.rows]
+
+
+class Names:
+    """Readable names and other things that change seldom, kept for half a minute for each scope."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._kept: dict[Any, tuple[float, Any]] = {}
+
+    def keep(self, key: Any, make: Callable[[], Any], seconds: float = _KEPT_SECONDS) -> Any:
+        """What was made under a key, made again when it is too old."""
+        now = time.monotonic()
+        with self._lock:
+            found = self._kept.get(key)
+        if found and now - found[0] < seconds:
+            return found[1]
+        made = make()
+        with self._lock:
+            if len(self._kept) >= _MOST_KEPT:
+                self._kept.clear()
+            self._kept[key] = (now, made)
+        return made
+
+    def apis(self, desk: Desk) -> Mapping[str, str]:
+        """Names of all APIs that the asker sees, by id."""
+
+        def make() -> dict[str, str]:
+            found = desk.about().ask("latest_api_name", by=("api",), spans=(ALL_TIME,), filtered=False)
+            return {row["api"]: row["latest_api_name"] for row in found.rows}
+
+        names: Mapping[str, str] = self.keep(("apis", desk.scope), make)
+        return names
+
+    def alias(self, desk: Desk, key: str) -> str:
+        """The latest name of a key, "" for none."""
+
+        def make() -> str:
+            return str(
+                desk.about(Filter("key", "is", key))
+                .one("latest_alias", spans=(ALL_TIME,), filtered=False)
+                .get("latest_alias", "")
+            )
+
+        return str(self.keep(("alias", desk.scope, key), make))
+
+    def newest(self, desk: Desk) -> int:
+        """The instant of the newest record that the asker sees, ms; 0 for none. A second old at most."""
+
+        def make() -> int:
+            return int(desk.about().one("last_hit", spans=(ALL_TIME,), filtered=False).get("last_hit", 0))
+
+        return int(self.keep(("newest", desk.scope), make, seconds=1.0))

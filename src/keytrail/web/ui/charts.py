@@ -1,0 +1,235 @@
+"""The strip of figures and the charts: what is drawn over time, and the table that it is drawn from."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from keytrail.query.request import Filter
+from keytrail.query.zones import Span, zone
+from keytrail.store.tables import histogram_range
+from keytrail.web.ui import figures
+from keytrail.web.ui.ask import Desk, Row
+from keytrail.web.ui.ranges import Bucket
+
+CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A number in the strip at the top of a page."""
+
+    title: str
+    value: Any
+    delta: Any = ""
+    spark: Any = ""
+    note: str = ""
+    href: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Series:
+    """A line or stack of a chart.
+
+    Attributes:
+        name: For people.
+        tone: The name of its colour in the style sheet.
+        values: One for each bucket; None is not known yet.
+        href: Where a click on it leads.
+        kind: `bar`, `line` or `dashed`.
+    """
+
+    name: str
+    tone: str
+    values: Sequence[float | None]
+    href: str = ""
+    kind: str = "bar"
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A chart over time, and the table that it is made from.
+
+    Attributes:
+        unit: Unit of the values, "" for counts.
+        labels: What the clock shows at each bucket.
+        edges: First and last instant of each bucket as a URL has it.
+        links: The URL of each bucket as the range.
+        series: What is drawn.
+        open: The last bucket is still under way.
+        gaps: Numbers of the buckets in which something was not collected, each with its cause.
+    """
+
+    unit: str
+    labels: list[str]
+    edges: list[tuple[str, str]]
+    links: list[str]
+    series: list[Series]
+    open: bool
+    gaps: dict[int, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """There is nothing to draw."""
+        return not any(value for one in self.series if one.kind != "dashed" for value in one.values)
+
+
+def overview_figures(desk: Desk, *, of_key: bool = False) -> list[Figure]:
+    """Requests, error rate, p95, active keys and the gateway's own time, each against the period before."""
+    state, metrics = desk.state, ("hits", "error", "error_rate", "p95_latency", "gateway_overhead", "upstream_latency")
+    now, before = desk.one(*metrics), _before(desk, *metrics)
+    buckets, rows = desk.series("hits", "error", "p95_latency", "gateway_overhead")
+    hits, old_hits = now.get("hits", 0), before.get("hits")
+    errors_only = state.link("/errors")
+
+    def spark(metric: str, tone: str = "") -> Any:
+        return figures.spark(filled(buckets, rows, metric), tone)
+
+    found = [
+        Figure("Requests", figures.count(hits), figures.delta(hits, old_hits), spark("hits")),
+        Figure(
+            "Error rate",
+            figures.rate(now.get("error_rate"), hits),
+            figures.delta(now.get("error_rate"), before.get("error_rate"), better="down", points=True),
+            spark("error", "bad"),
+            note=f"{now.get('error', 0):,} errors",
+            href=errors_only,
+        ),
+        Figure(
+            "p95 latency",
+            figures.ms(now.get("p95_latency"), hits),
+            figures.delta(now.get("p95_latency"), before.get("p95_latency"), better="down"),
+            spark("p95_latency"),
+        ),
+        Figure(
+            "Gateway overhead",
+            figures.ms(now.get("gateway_overhead"), hits),
+            figures.delta(now.get("gateway_overhead"), before.get("gateway_overhead"), better="down"),
+            spark("gateway_overhead"),
+            note=f"of {now.get('gateway_overhead', 0) + now.get('upstream_latency', 0):,.0f} ms in the mean",
+        ),
+    ]
+    if not of_key:
+        keys = desk.ask("hits", by=("key",), limit=1).total_rows
+        old_keys = _total(desk, "key") if state.compare else None
+        found.insert(
+            3, Figure("Active keys", figures.count(keys), figures.delta(keys, old_keys), href=state.link("/keys"))
+        )
+    return found
+
+
+def _total(desk: Desk, dimension: str) -> int:
+    return desk.ask("hits", by=(dimension,), limit=1, spans=desk.state.range.before).total_rows
+
+
+def _before(desk: Desk, *metrics: str) -> Row:
+    return desk.one(*metrics, spans=desk.state.range.before) if desk.state.compare else {}
+
+
+def filled(buckets: list[Bucket], rows: Iterable[Row], metric: str, **match: Any) -> list[float | None]:
+    """A value for each bucket: 0 where there was no hit, None where it lies ahead."""
+    values: list[float | None] = [0] * len(buckets)
+    for row in rows:
+        if all(row[name] == value for name, value in match.items()):
+            values[row["bucket"]] = row[metric]
+    return values
+
+
+def traffic(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+    """Requests over time by class of the response code, and all of the period before."""
+    state = desk.state
+    buckets, rows = desk.series("hits", by=("code_class",))
+    present = {row["code_class"] for row in rows}
+    shown = [name for name in CLASSES if name in present]
+    series = [
+        Series(
+            name,
+            figures.code_class(f"{name[0]}00"),
+            filled(buckets, rows, "hits", code_class=name),
+            state.pick("code_class", name),
+        )
+        for name in shown
+    ]
+    if state.compare and shown:
+        earlier, old = desk.series("hits", spans=state.range.before)
+        values = filled(earlier, old, "hits")[: len(buckets)]
+        series.append(
+            Series("period before", "before", [*values, *[None] * (len(buckets) - len(values))], "", "dashed")
+        )
+    return _chart(desk, "", buckets, series, gaps)
+
+
+def latency(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+    """Percentiles of latency over time."""
+    names = {"p50_latency": "p50", "p95_latency": "p95", "p99_latency": "p99"}
+    buckets, rows = desk.series(*names)
+    series = [
+        Series(title, title, [value or None for value in filled(buckets, rows, metric)], kind="line")
+        for metric, title in names.items()
+    ]
+    return _chart(desk, "ms", buckets, series, gaps)
+
+
+def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+    """The mean time of a request over time: in the upstream, and in the gateway itself."""
+    buckets, rows = desk.series("upstream_latency", "gateway_overhead")
+    series = [
+        Series("upstream", "upstream", filled(buckets, rows, "upstream_latency")),
+        Series("gateway", "gateway", filled(buckets, rows, "gateway_overhead")),
+    ]
+    return _chart(desk, "ms", buckets, series, gaps)
+
+
+def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+    """Errors over time by who gave them: the gateway itself, or the upstream behind it."""
+    buckets, rows = desk.series("hits", by=("error_origin",), where=(Filter("code", "greater", 399),))
+    series = [
+        Series(
+            name,
+            f"by-{name}",
+            filled(buckets, rows, "hits", error_origin=name),
+            desk.state.pick("error_origin", name),
+        )
+        for name in ("gateway", "upstream")
+    ]
+    return _chart(desk, "", buckets, series, gaps)
+
+
+def _chart(
+    desk: Desk, unit: str, buckets: list[Bucket], series: list[Series], gaps: Sequence[tuple[Span, str]]
+) -> Chart:
+    where = zone(desk.state.range.zone)
+    edges = [(figures.url_time(bucket.start, where), figures.url_time(bucket.end, where)) for bucket in buckets]
+    step = desk.state.range.step
+    return Chart(
+        unit,
+        [figures.label(bucket.label, step) for bucket in buckets],
+        edges,
+        [desk.state.zoom(*edge) for edge in edges],
+        series,
+        bool(buckets) and buckets[-1].open,
+        {
+            number: cause
+            for gap, cause in gaps
+            for number, bucket in enumerate(buckets)
+            if gap.start < bucket.end and gap.end > bucket.start
+        },
+    )
+
+
+def histogram(desk: Desk) -> Chart:
+    """How many requests took how long, in buckets that double."""
+    found = desk.one("latency_histogram").get("latency_histogram", {})
+    sums: dict[int, int] = {}
+    for bucket, hits in found.items():
+        # Finer buckets than a reader can use: those of one power of two are added up.
+        power = histogram_range(int(bucket))[0].bit_length()
+        sums[power] = sums.get(power, 0) + hits
+    powers = range(min(sums, default=0), max(sums, default=-1) + 1)
+    labels = [_power_label(power) for power in powers]
+    series = [Series("requests", "accent", [sums.get(power, 0) for power in powers])]
+    return Chart("", labels, [("", "")] * len(labels), [""] * len(labels), series, open=False)
+
+
+def _power_label(power: int) -> str:
+    low, high = (1 << power - 1, (1 << power) - 1) if power else (0, 0)
+    return f"{low:,} ms" if low == high else f"{low:,}–{high:,} ms"

@@ -1,0 +1,89 @@
+"""The page about the pipeline: what became of what the gateway wrote, told as `/api/v1/pipeline` tells it."""
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Final
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from keytrail.web import pipeline
+from keytrail.web.ui import figures
+from keytrail.web.ui.ask import Desk
+from keytrail.web.ui.charts import Figure
+from keytrail.web.ui.pages import AtDesk, show
+from keytrail.web.ui.panels import Panel
+
+router = APIRouter(include_in_schema=False)
+
+BATCHES: Final = 50
+
+
+@router.get("/pipeline")
+def flow(request: Request, desk: AtDesk) -> Response:
+    """The ledger, the backlog, gaps, rejected records and the store; a tenant sees what was stored of its own."""
+
+    # One answer for all panels, and none for a page of one panel that does not need it.
+    @lru_cache(maxsize=1)
+    def told() -> dict[str, Any]:
+        return pipeline.told(request, desk.principal, BATCHES)
+
+    def of(name: str) -> Callable[[], Any]:
+        return lambda: told()[name]
+
+    all_orgs = "admin" in desk.principal.permissions and desk.scope.org is None
+    menu = (("As JSON", f"{desk.state.root}/api/v1/pipeline?limit={BATCHES}"),)
+    panels = [
+        Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures"),
+        Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table"),
+        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4"),
+    ]
+    if all_orgs:
+        panels += [
+            Panel("sources", "Sources", "sources", of("sources"), size="table", wide="w8 x8"),
+            Panel("rejects", "Rejected records", "rejects", of("rejects"), size="table", wide="w8 x8"),
+            Panel("tables", "Storage", "storage", of("tables"), wide="w4 x4", live=False),
+        ]
+    return show(
+        request,
+        desk,
+        "pipeline.html",
+        panels,
+        title="Pipeline",
+        names=[panel.id for panel in panels[1:]],
+        instant=instant,
+    )
+
+
+def instant(text: str | None) -> int | None:
+    """An instant as the API writes it, in ms."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
+
+
+def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:
+    totals, now, where = told["totals"], desk.state.range.now, desk.state.range.zone
+    through = instant(told["complete_through"])
+    found = [
+        Figure(
+            "Complete through",
+            figures.ago(through, now, where) if through else figures.UNKNOWN,
+            note="all that was pushed until then is in answers" if through else "nothing is collected here",
+        ),
+        Figure("Stored", figures.count(totals["stored"]), note="records, each once"),
+    ]
+    if "taken" in totals:
+        # What was taken is stored, rejected or has been there before: the ledger adds up.
+        duplicates = totals["taken"] - totals["stored"] - totals["rejected"]
+        reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
+        found[1:1] = [Figure("Taken", figures.count(totals["taken"]), note=f"in {totals['chunks']:,} chunks")]
+        found += [
+            Figure("Rejected", figures.count(totals["rejected"]), note=reasons),
+            Figure("Duplicate", figures.count(duplicates), note="taken and known already"),
+        ]
+    visible = [batch["ms_to_visible"] for batch in told["batches"] if batch["source"] == "redis"]
+    if visible:
+        found.append(
+            Figure("Freshness", figures.ms(sorted(visible)[len(visible) // 2]), note="from sealed to visible, median")
+        )
+    return found

@@ -1,0 +1,326 @@
+"""The pages: each is its state, its panels and a template."""
+
+import time
+from collections.abc import Callable
+from functools import partial
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Depends, Request
+from starlette.responses import RedirectResponse, Response
+
+from keytrail.query.request import ALL_TIME, Filter
+from keytrail.query.zones import Span, to_moment, zone
+from keytrail.web.auth import Principal, require
+from keytrail.web.coverage import Coverage
+from keytrail.web.paths import segment
+from keytrail.web.ui import blame, charts, figures, rankings, tables
+from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.ranges import PRESETS
+from keytrail.web.ui.render import page, panel_page
+from keytrail.web.ui.session import remember_zone
+from keytrail.web.ui.state import FILTERS, State, read_state
+
+router = APIRouter(include_in_schema=False)
+
+ZONES: Final = (
+    "UTC", "Europe/London", "Europe/Berlin", "Europe/Athens", "America/New_York", "America/Chicago",
+    "America/Los_Angeles", "America/Sao_Paulo", "Asia/Dubai", "Asia/Kolkata", "Asia/Singapore", "Asia/Tokyo",
+    "Australia/Sydney",
+)  # fmt: skip
+"""Offered beside the zone of the settings; any other may stand in the URL."""
+
+
+def at_desk(request: Request) -> Desk:
+    """Who asks, and the state in the URL.
+
+    Raises:
+        NotAuthorised: Nobody whom we know; the answer leads to the sign-in form.
+        Forbidden: They may not see numbers.
+        RequestError: The URL can't be understood.
+    """
+    principal: Principal = request.app.state.gate.principal(request)
+    request.state.principal = principal
+    require(principal, "analytics")
+    state = read_state(
+        request.query_params.multi_items(),
+        root=request.scope.get("root_path", ""),
+        path="/".join(quote(segment(part), safe="") for part in request.scope["path"].split("/")),
+        home_zone=request.app.state.settings.timezone,
+        cookies=request.cookies,
+        now=time.time_ns() // 1_000_000,
+    )
+    return Desk(request.app.state.engine, principal, principal.scope, state)
+
+
+AtDesk = Annotated[Desk, Depends(at_desk)]
+
+
+def show(request: Request, desk: Desk, template: str, panels: list[Panel], **values: Any) -> Response:
+    """A page with the header's values."""
+    names: Names = request.app.state.names
+    state = desk.state
+    here = state.link(page=state.page)
+    if request.query_params.get("panel") == "age":
+        return page("age.html", request, state=state, newest=names.newest(desk), panel_url=partial(_panel_url, here))
+    response = panel_page(
+        template,
+        request,
+        panels,
+        state=state,
+        desk=desk,
+        chips=_chips(desk, names),
+        newest=names.newest(desk),
+        presets=PRESETS,
+        local_start=_local(state, state.range.start),
+        local_end=_local(state, min(state.range.end, state.range.now)),
+        panel_url=partial(_panel_url, here),
+        zoom_url=state.zoom("FROM", "TO"),
+        zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
+        **values,
+    )
+    remember_zone(request, response)
+    return response
+
+
+def _panel_url(here: str, panel: str) -> str:
+    return f"{here}{'&' if '?' in here else '?'}panel={panel}"
+
+
+def _local(state: State, instant: int) -> str:
+    """An instant as a field of a form has it."""
+    return f"{to_moment(instant, zone(state.range.zone)):%Y-%m-%dT%H:%M}"
+
+
+def _chips(desk: Desk, names: Names) -> list[dict[str, str]]:
+    """The filters, with names for people, and where each leads."""
+    state, found = desk.state, []
+    for one in state.picked:
+        text, target = one.value, ""
+        match one.dimension:
+            case "api":
+                text = names.apis(desk).get(one.value) or one.value
+            case "key":
+                text = rankings.key_name(one.value, names.alias(desk, one.value))[0]
+                target = state.without("key").link(rankings.key_path(one.value))
+            case "oauth_client":
+                target = state.without("oauth_client").link(rankings.client_path(one.value))
+        rest = tuple(it for it in state.picked if it != one)
+        found.append(
+            {
+                "title": FILTERS[one.dimension],
+                "text": text or "(empty)",
+                "wanted": "is" if one.wanted else "is not",
+                "remove": state.link(picked=rest),
+                "open": target,
+                "turn": ""
+                if one.dimension == "tag"
+                else state.link(picked=(*rest, type(one)(one.dimension, one.value, not one.wanted))),
+            }
+        )
+    return found
+
+
+def _gaps(request: Request, desk: Desk) -> list[tuple[Span, str]]:
+    coverage: Coverage = request.app.state.coverage
+    return coverage.gaps_in(desk.state.range.spans)
+
+
+def _ranking(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
+    spec = rankings.RANKINGS[kind]
+    more = ("All", desk.state.link(spec.page)) if spec.page and spec.page != desk.state.path else None
+    return Panel(
+        kind, spec.title, "ranking", partial(rankings.ranking, desk, names, kind), more, slow=spec.slow, wide=wide
+    )
+
+
+def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 x3")) -> list[Panel]:
+    def drawn(make: Callable[..., charts.Chart]) -> Callable[[], charts.Chart]:
+        return lambda: make(desk, _gaps(request, desk))
+
+    return [
+        Panel("traffic", "Requests over time", "chart", drawn(charts.traffic), size="chart", wide=wide[0]),
+        Panel("latency", "Latency", "chart", drawn(charts.latency), size="chart", wide=wide[1]),
+        Panel(
+            "time",
+            "Where the time goes",
+            "chart",
+            drawn(charts.time_spent),
+            note="mean of a request",
+            size="chart",
+            wide="w4 x3",
+        ),
+    ]
+
+
+@router.get("/")
+def overview(request: Request, desk: AtDesk) -> Response:
+    """The overview."""
+    names: Names = request.app.state.names
+    kinds = ["keys", "endpoints", "apis", "clients", "codes", "countries", "tags", "methods", "versions"]
+    if desk.scope.org is None:
+        kinds.append("orgs")
+    panels = [
+        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk), size="figures"),
+        *_charts(request, desk),
+        Panel(
+            "guilty",
+            "Where errors come from",
+            "causes",
+            partial(blame.causes, desk, names),
+            ("All errors", desk.state.link("/errors")),
+            size="table",
+            wide="w8 x12",
+        ),
+        *(_ranking(desk, names, kind) for kind in kinds),
+    ]
+    return show(request, desk, "overview.html", panels, kinds=kinds, title="Overview")
+
+
+def _table_page(request: Request, desk: Desk, kind: str, title: str, searches: str) -> Response:
+    names: Names = request.app.state.names
+    panels = [Panel("table", title, "table", partial(tables.table, desk, names, kind), size="table")]
+    return show(request, desk, "table_page.html", panels, title=title, searches=searches)
+
+
+@router.get("/keys")
+def keys(request: Request, desk: AtDesk) -> Response:
+    """All keys."""
+    return _table_page(request, desk, "keys", "Keys", "Name or hash")
+
+
+@router.get("/clients")
+def clients(request: Request, desk: AtDesk) -> Response:
+    """All OAuth clients."""
+    return _table_page(request, desk, "clients", "OAuth clients", "Client id")
+
+
+@router.get("/apis")
+def apis(request: Request, desk: AtDesk) -> Response:
+    """All APIs."""
+    return _table_page(request, desk, "apis", "APIs", "Name or id")
+
+
+@router.get("/endpoints")
+def endpoints(request: Request, desk: AtDesk) -> Response:
+    """All endpoints."""
+    return _table_page(request, desk, "endpoints", "Endpoints", "Path or API")
+
+
+@router.get("/errors")
+def errors(request: Request, desk: AtDesk) -> Response:
+    """All errors: code, endpoint and key."""
+    names: Names = request.app.state.names
+    panels = [
+        Panel(
+            "blame",
+            "Gateway or upstream",
+            "chart",
+            lambda: charts.blame(desk, _gaps(request, desk)),
+            size="chart",
+            wide="w8 x6",
+        ),
+        _ranking(desk, names, "codes", wide="w4 x6"),
+        Panel("table", "Errors", "table", partial(tables.table, desk, names, "errors"), size="table"),
+    ]
+    return show(request, desk, "errors.html", panels, title="Errors", searches="Path, key, API or code")
+
+
+@router.get("/keys/{key}")
+def one_key(request: Request, desk: AtDesk, key: str) -> Response:
+    """One key: every endpoint that was called with it."""
+    key = segment(key)
+    names: Names = request.app.state.names
+    subject = desk.about(Filter("key", "is", key))
+    alias = names.alias(desk, key)
+    return _subject_page(
+        request,
+        subject,
+        rankings.key_name(key, alias)[0],
+        kind="Key",
+        value=key,
+        kinds=("all-codes", "countries", "tags", "agents"),
+    )
+
+
+@router.get("/clients/{client}")
+def one_client(request: Request, desk: AtDesk, client: str) -> Response:
+    """One OAuth client: every endpoint that it called."""
+    client = segment(client)
+    subject = desk.about(Filter("oauth_client", "is", client))
+    kinds = ("all-codes", "client-keys", "countries", "tags", "agents")
+    return _subject_page(request, subject, client, kind="OAuth client", value=client, kinds=kinds)
+
+
+def _subject_page(
+    request: Request, desk: Desk, title: str, *, kind: str, value: str, kinds: tuple[str, ...]
+) -> Response:
+    names: Names = request.app.state.names
+    panels = [
+        Panel("identity", kind, "identity", partial(_identity, desk, kind, value), size="figures"),
+        Panel("figures", "Key figures", "figures", lambda: charts.overview_figures(desk, of_key=True), size="figures"),
+        *_charts(request, desk, ("w8 x6", "w4 x6"))[:2],
+        Panel(
+            "table", "Endpoints called", "table", partial(tables.table, desk, names, "subject-endpoints"), size="table"
+        ),
+        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
+        *(_ranking(desk, names, one) for one in kinds),
+    ]
+    return show(
+        request, desk, "subject.html", panels, title=title, kind=kind, value=value, kinds=kinds, searches="Path or API"
+    )
+
+
+def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
+    """Since when and until when a key or client was seen, whatever the range and the filters."""
+    seen = desk.one("hits", "first_hit", "last_hit", spans=(ALL_TIME,), filtered=False)
+    where, now = desk.state.range.zone, desk.state.range.now
+    return {
+        "kind": kind,
+        "value": value,
+        "hits": seen.get("hits", 0),
+        "first": figures.ago(seen.get("first_hit"), now, where),
+        "last": figures.ago(seen.get("last_hit"), now, where),
+    }
+
+
+@router.get("/endpoint")
+def one_endpoint(request: Request, desk: AtDesk) -> Response:
+    """One endpoint, named by the filters `api` and `path`: who calls it, how, and how long it takes."""
+    names: Names = request.app.state.names
+    path = next(iter(desk.state.values("path")), "")
+    if not path:
+        return RedirectResponse(desk.state.link("/endpoints"), 303)
+    kinds = ("keys", "clients", "all-codes", "methods", "versions", "countries")
+    panels = [
+        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk), size="figures"),
+        *_charts(request, desk, ("w8 x6", "w4 x6"))[:2],
+        Panel(
+            "histogram", "How long requests take", "chart", partial(charts.histogram, desk), size="chart", wide="w4 x6"
+        ),
+        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table", wide="w8 x6"),
+        *(_ranking(desk, names, one) for one in kinds),
+    ]
+    api = next(iter(desk.state.values("api")), "")
+    return show(
+        request,
+        desk,
+        "endpoint.html",
+        panels,
+        title=path,
+        api_name=names.apis(desk).get(api) or api,
+        kinds=kinds,
+    )
+
+
+@router.get("/docs")
+def documentation(request: Request) -> Response:
+    """Every endpoint of the API, from its OpenAPI description."""
+    schema = request.app.openapi()
+    operations = [
+        {"description": "", "parameters": [], **operation, "path": path, "method": method.upper()}
+        for path, methods in schema["paths"].items()
+        for method, operation in methods.items()
+    ]
+    return page("docs.html", request, operations=operations)

@@ -1,0 +1,40 @@
+"""A panel: a part of a page that is asked for, shown, refreshed and fails by itself."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Maker = Callable[[], Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """A panel of a page.
+
+    Attributes:
+        id: Its name in the page and in `?panel=`.
+        title: For people.
+        template: Its partial.
+        make: Makes its data.
+        more: Text and URL of the link to everything.
+        note: A few words beside the title.
+        menu: Text and URL of the entries of its menu.
+        curl: The command that asks the API the same.
+        size: Which skeleton it has while it loads.
+        wide: Columns of the grid that it takes, as classes.
+        live: It is refreshed while records arrive.
+        slow: Only raw rows can tell, so it may come after the page.
+    """
+
+    id: str
+    title: str
+    template: str
+    make: Maker
+    more: tuple[str, str] | None = None
+    note: str = ""
+    menu: tuple[tuple[str, str], ...] = ()
+    curl: str = ""
+    size: str = "list"
+    wide: str = ""
+    live: bool = True
+    slow: bool = False

@@ -1,0 +1,208 @@
+"""One server on one store, and one browser, for all tests here."""
+
+import shutil
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+import uvicorn
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+
+from keytrail.demo.traffic import between
+from keytrail.demo.world import ORG_ID, build_world
+from keytrail.web.server import listen
+from tests.oracle.records import SECOND, Record, to_json
+from tests.product import ADMIN, TOKEN, Product, product, token_entry
+
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
+OTHER, OTHER_ORG = "a token of the other", "61f2b7c0a1dcd60001aa11b2"
+NOBODY = "a token without records"
+RECORDS = 20_000
+HOSTILE = ('<script>document.title = "run"</script>', "\u202eltr\u2066 עברית", "🦊" * 40, "x" * 2_000)
+"""Names that must be shown and never run, whatever their direction and length."""
+_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+@dataclass(frozen=True)
+class Site:
+    """A running server.
+
+    Attributes:
+        product: Its store and application.
+        address: Where it answers.
+        end: The instant until which there are records.
+        blobs: The records of the first tenant, as a gateway writes them.
+    """
+
+    product: Product
+    address: str
+    end: datetime
+    blobs: list[bytes]
+
+
+@dataclass
+class Seen:
+    """A page, and what went wrong in it.
+
+    Attributes:
+        page: The page.
+        faults: Console messages, exceptions and failed requests.
+        hosts: Hosts that were asked.
+        wire: Bytes of the answers, as they came over the wire.
+    """
+
+    page: Page
+    address: str
+    faults: list[str] = field(default_factory=list)
+    hosts: set[str] = field(default_factory=set)
+    wire: int = 0
+
+    def __post_init__(self) -> None:
+        self.page.on("console", lambda message: self.faults.append(f"{message.type}: {message.text}"))
+        self.page.on("pageerror", lambda error: self.faults.append(f"exception: {error}"))
+        self.page.on("requestfailed", self._failed)
+        self.page.on("requestfinished", self._finished)
+
+    def _failed(self, request: Request) -> None:
+        # Leaving a page ends what it is still loading.
+        if request.failure != "net::ERR_ABORTED":
+            self.faults.append(f"failed: {request.url}: {request.failure}")
+
+    def _finished(self, request: Request) -> None:
+        self.hosts.add(request.url.split("/")[2])
+        sizes = request.sizes()
+        self.wire += sizes["responseBodySize"] + sizes["responseHeadersSize"]
+
+    def goto(self, path: str) -> None:
+        """Open a page."""
+        self.page.goto(self.address + path, wait_until="load")
+
+    def settled(self) -> None:
+        """Wait until a click has led somewhere and nothing is under way."""
+        self.page.wait_for_timeout(50)
+        self.page.wait_for_load_state("load")
+        expect(self.page.locator("html.busy, .htmx-request, .htmx-swapping")).to_have_count(0)
+
+
+Open = Callable[..., Seen]
+
+
+@pytest.fixture(scope="package")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+    tokens = [
+        token_entry(TOKEN, org=ORG_ID, permissions=["analytics", "logs"]),
+        token_entry(OTHER, org=OTHER_ORG),
+        token_entry(NOBODY, org="an empty organisation"),
+        token_entry(ADMIN, org="*", permissions=["admin"]),
+    ]
+    end = datetime.now(UTC)
+    with product(tmp_path_factory.mktemp("store"), tokens=tokens) as running:
+        blobs = list(between(build_world(), start=end - timedelta(days=3), end=end, records=RECORDS))
+        taken = running.put(blobs)
+        assert taken.stored == RECORDS
+        assert running.put_lines(_hostile(end)).stored == len(HOSTILE) * 3
+        listening = listen("127.0.0.1", 0)
+        server = uvicorn.Server(uvicorn.Config(running.parts.service.app, log_config=None, lifespan="off"))
+        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+        thread.start()
+        while not server.started:
+            time.sleep(0.01)
+        yield Site(running, f"http://127.0.0.1:{listening.getsockname()[1]}", end, blobs)
+        server.should_exit = True
+        thread.join()
+
+
+def _hostile(end: datetime) -> list[bytes]:
+    """Records of the other tenant whose every name is hostile."""
+    at = int(end.timestamp()) * SECOND
+    return [
+        to_json(
+            Record(
+                timestamp=at - number * SECOND,
+                org_id=OTHER_ORG,
+                api_id=name[:40],
+                api_name=name,
+                api_key=f"{index:016x}",
+                alias=name,
+                oauth_id=name,
+                method="GET",
+                path="/" + name,
+                raw_path="/" + name,
+                response_code=(200, 404, 503)[number],
+                user_agent=name,
+                country="DE",
+                tags=(name,),
+                track_path=True,
+                request_time=12,
+                latency_total=12,
+                latency_upstream=10,
+            )
+        ).encode()
+        for index, name in enumerate(HOSTILE)
+        for number in range(3)
+    ]
+
+
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if path is None:
+        pytest.skip("there is no Chromium; `make setup` installs it where it may")
+    with sync_playwright() as playwright:
+        started = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
+        yield started
+        started.close()
+
+
+@pytest.fixture
+def opened(site: Site, browser: Browser) -> Iterator[Open]:
+    """Opens a page in a fresh browser profile, signed in with a token."""
+    contexts: list[BrowserContext] = []
+
+    def open_page(
+        path: str = "",
+        *,
+        token: str = TOKEN,
+        width: int = 1280,
+        theme: Literal["light", "dark"] = "light",
+        scripts: bool = True,
+    ) -> Seen:
+        context = browser.new_context(
+            viewport={"width": width, "height": 900},
+            color_scheme=theme,
+            java_script_enabled=scripts,
+            reduced_motion="reduce",
+        )
+        context.set_default_timeout(8_000)
+        contexts.append(context)
+        if token:
+            context.request.post(f"{site.address}/signin", form={"token": token})
+        seen = Seen(context.new_page(), site.address)
+        if path:
+            seen.goto(path)
+        return seen
+
+    yield open_page
+    for context in contexts:
+        context.close()
+
+
+def busiest(site: Site, name: str) -> str:
+    """The value of an identifying column with the most hits of the first tenant."""
+    where = "org_id = {org:String} AND " + f"{name} NOT IN ('', '00000000')"
+    sql = f"SELECT {name} FROM requests WHERE {where} GROUP BY 1 ORDER BY count() DESC LIMIT 1"
+    rows: list[tuple[Any, ...]] = site.product.parts.engine.query(sql, {"org": ORG_ID}).rows
+    return str(rows[0][0])
