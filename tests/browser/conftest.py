@@ -104,8 +104,8 @@ Open = Callable[..., Seen]
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     tokens = [
         token_entry(TOKEN, org=ORG_ID, permissions=["analytics", "logs"]),
-        token_entry(OTHER, org=OTHER_ORG),
-        token_entry(NOBODY, org="an empty organisation"),
+        token_entry(OTHER, org=OTHER_ORG, permissions=["analytics", "logs"]),
+        token_entry(NOBODY, org="an empty organisation", permissions=["analytics", "logs"]),
         token_entry(ADMIN, org="*", permissions=["admin"]),
     ]
     end = datetime.now(UTC)

@@ -11,8 +11,9 @@ from tests.browser.conftest import HOSTILE, NOBODY, OTHER, SCREENSHOTS, Open, Se
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (360, 1280, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-TABLES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/pipeline")
+TABLES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
 WITH_CHARTS = ("overview", "key", "client", "endpoint", "errors")
+WITHOUT = ("keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
 MOST_WIRE = 400_000
 """Bytes of the first page with everything that it loads."""
 
@@ -26,6 +27,9 @@ def path_of(site: Site, name: str) -> str:
             return f"/clients/{busiest(site, 'oauth_id')}"
         case "endpoint":
             return "/endpoint?" + urlencode({"path": busiest(site, "path"), "api": busiest(site, "api_id")})
+        case "request":
+            (row,) = site.product.get("/api/v1/requests?limit=1&code=429")["data"]
+            return f"/requests/{row['id']}"
         case "overview":
             return "/?range=7d"
         case _:
@@ -48,7 +52,9 @@ def overflow(seen: Seen) -> int:
     return int(seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize("name", [*WITH_CHARTS, "keys", "clients", "apis", "endpoints", "pipeline", "components"])
+@pytest.mark.parametrize(
+    "name", [*WITH_CHARTS, "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components"]
+)
 def test_page(site: Site, opened: Open, name: str) -> None:
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
     path = path_of(site, name)

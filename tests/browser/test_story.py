@@ -36,6 +36,20 @@ def test_from_the_overview_to_the_guilty(site: Site, opened: Open) -> None:
     page.locator("#p-table tbody tr a.main", has_text=path).first.click()
     seen.settled()
     expect(page.locator("h1")).to_have_text(path)
+    # The request itself.
+    page.locator("#p-traffic summary").click()
+    page.locator("#p-traffic .drop a", has_text="See the requests").click()
+    page.wait_for_url("**/requests?*")
+    seen.settled()
+    page.locator("#p-log tbody tr").first.locator("th a").click()
+    page.wait_for_url("**/requests/*")
+    seen.settled()
+    expect(page.locator("h1")).to_contain_text("429")
+    assert failing.key in page.inner_text("main")
+    page.go_back()
+    page.go_back()
+    page.wait_for_url("**/endpoint?*")
+    seen.settled()
     shared = page.url
     # Back, reload, and the link in somebody else's browser.
     page.go_back()

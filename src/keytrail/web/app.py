@@ -32,7 +32,7 @@ from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
 from keytrail.web.pipeline import NoOperations, Operations
-from keytrail.web.ui import components, flow, pages, session, static
+from keytrail.web.ui import components, flow, log_pages, pages, session, static
 from keytrail.web.ui.ask import Names
 from keytrail.web.ui.errors import error_page
 from keytrail.web.ui.packing import Packed
@@ -106,6 +106,7 @@ def make_service(
         session,
         pages,
         flow,
+        log_pages,
         components,
         static,
     ):

@@ -106,12 +106,21 @@
     const line = colour("line");
     const text = { color: colour("muted"), fontSize: 11 };
     const drawn = data.series.map((one) => series(data, one));
-    if (drawn.length && data.gaps.length) {
-      drawn[0].markArea = {
+    if (data.gaps.length) {
+      const gone = new Set(data.gaps.map(([at]) => at));
+      const hatch = { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [1, 5], rotation: Math.PI / 4, color: colour("line-strong") };
+      drawn.push({
+        name: "nothing was collected",
+        type: "bar",
+        yAxisIndex: 1,
+        z: 0,
         silent: true,
-        itemStyle: { color: colour("sunken"), decal: { symbol: "rect", dashArrayX: [1, 0], dashArrayY: [1, 4], rotation: Math.PI / 4, color: colour("line-strong") } },
-        data: data.gaps.map(([at]) => [{ xAxis: at }, { xAxis: at }]),
-      };
+        animation: false,
+        barWidth: "100%",
+        barGap: "-100%",
+        data: data.labels.map((_, at) => (gone.has(at) ? 1 : null)),
+        itemStyle: { color: colour("sunken"), decal: hatch },
+      });
     }
     return {
       animation: false,
@@ -124,13 +133,13 @@
         axisLine: { lineStyle: { color: colour("line-strong") } },
         axisLabel: { ...text, hideOverlap: true, margin: 8, formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") },
       },
-      yAxis: {
+      yAxis: [{
         type: "value",
         splitNumber: 3,
         minInterval: data.unit ? 0 : 1,
         splitLine: { lineStyle: { color: line } },
         axisLabel: { ...text, formatter: (value) => axis(value, data.unit) },
-      },
+      }, { type: "value", max: 1, show: false }],
       tooltip: {
         trigger: "axis",
         axisPointer: { type: "shadow", shadowStyle: { color: colour("line"), opacity: 0.4 } },

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
 from keytrail.query.run import Answer, run
-from keytrail.query.zones import Span, Step
+from keytrail.query.zones import Span, Step, to_moment, zone
 from keytrail.store.client import Engine
 from keytrail.web.auth import Principal
 from keytrail.web.ui.ranges import Bucket
@@ -87,6 +87,35 @@ class Desk:
             offset=offset,
         )
         return run(self.engine, question)
+
+    def question(
+        self,
+        *metrics: str,
+        by: Iterable[str] = (),
+        where: Iterable[Filter] = (),
+        step: bool = False,
+        order: Iterable[str] = (),
+        limit: int | None = None,
+    ) -> Row:
+        """The same question as `/api/v1/query` takes it, its range made of two instants."""
+        period = self.state.range
+        edges = [
+            to_moment(at, zone(period.zone)).isoformat(timespec="milliseconds") for at in (period.start, period.end)
+        ]
+        conditions = [
+            {"dimension": item.dimension, "operator": item.operator, "value": item.value}
+            for item in (*self.subject, *self.state.filters(), *where)
+        ]
+        asked: Row = {"metrics": list(metrics), "from": edges[0], "to": edges[1], "zone": period.zone}
+        if dimensions := list(by):
+            asked["dimensions"] = dimensions
+        if conditions:
+            asked["filter"] = {"and": conditions}
+        if step:
+            asked["step"] = period.step.value
+        if ordered := list(order):
+            asked["order"] = ordered
+        return asked | ({} if limit is None else {"limit": limit})
 
     def one(self, *metrics: str, **more: Any) -> Row:
         """A single row without dimensions; empty where there was no hit."""

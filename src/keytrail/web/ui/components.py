@@ -38,6 +38,7 @@ def components(request: Request, desk: AtDesk) -> Response:
         desk,
         "components.html",
         panels,
+        ranged=False,
         title="Components",
         swatches=swatches,
         numbers=_numbers(desk.state.range.now),

@@ -50,6 +50,7 @@ def flow(request: Request, desk: AtDesk) -> Response:
         desk,
         "pipeline.html",
         panels,
+        ranged=False,
         title="Pipeline",
         names=[panel.id for panel in panels[1:]],
         instant=instant,

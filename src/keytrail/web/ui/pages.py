@@ -9,13 +9,15 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
+from keytrail.query.question import MOST_DIMENSIONS
 from keytrail.query.request import ALL_TIME, Filter
 from keytrail.query.zones import Span, to_moment, zone
 from keytrail.web.auth import Principal, require
 from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
-from keytrail.web.ui import blame, charts, figures, rankings, tables
+from keytrail.web.ui import blame, charts, figures, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.commands import curl, explain_url, see_requests
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.ranges import PRESETS
 from keytrail.web.ui.render import page, panel_page
@@ -57,7 +59,9 @@ def at_desk(request: Request) -> Desk:
 AtDesk = Annotated[Desk, Depends(at_desk)]
 
 
-def show(request: Request, desk: Desk, template: str, panels: list[Panel], **values: Any) -> Response:
+def show(
+    request: Request, desk: Desk, template: str, panels: list[Panel], *, ranged: bool = True, **values: Any
+) -> Response:
     """A page with the header's values."""
     names: Names = request.app.state.names
     state = desk.state
@@ -76,6 +80,9 @@ def show(request: Request, desk: Desk, template: str, panels: list[Panel], **val
         local_start=_local(state, state.range.start),
         local_end=_local(state, min(state.range.end, state.range.now)),
         panel_url=partial(_panel_url, here),
+        ranged=ranged,
+        curl=partial(curl, str(request.base_url).rstrip("/")),
+        explain_url=partial(explain_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
         zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
         **values,
@@ -129,29 +136,55 @@ def _gaps(request: Request, desk: Desk) -> list[tuple[Span, str]]:
 
 def _ranking(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
     spec = rankings.RANKINGS[kind]
-    more = ("All", desk.state.link(spec.page)) if spec.page and spec.page != desk.state.path else None
     return Panel(
-        kind, spec.title, "ranking", partial(rankings.ranking, desk, names, kind), more, slow=spec.slow, wide=wide
+        kind,
+        spec.title,
+        "ranking",
+        partial(rankings.ranking, desk, names, kind),
+        more=("All", desk.state.link(spec.page)) if spec.page and spec.page != desk.state.path else None,
+        menu=see_requests(desk),
+        asks=desk.question(
+            "hits", "error", "error_rate", by=spec.by, where=spec.where, order=("-hits",), limit=rankings.TOP
+        ),
+        slow=spec.slow,
+        wide=wide,
     )
 
 
 def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 x3")) -> list[Panel]:
-    def drawn(make: Callable[..., charts.Chart]) -> Callable[[], charts.Chart]:
-        return lambda: make(desk, _gaps(request, desk))
+    def drawn(name: str, title: str, make: Callable[..., charts.Chart], *metrics: str, **more: Any) -> Panel:
+        by = more.pop("by", ())
+        asks = desk.question(*metrics, by=by, step=True)
+        gaps = partial(_gaps, request, desk)
+        menu = see_requests(desk)
+        return Panel(name, title, "chart", lambda: make(desk, gaps()), asks=asks, menu=menu, size="chart", **more)
 
     return [
-        Panel("traffic", "Requests over time", "chart", drawn(charts.traffic), size="chart", wide=wide[0]),
-        Panel("latency", "Latency", "chart", drawn(charts.latency), size="chart", wide=wide[1]),
-        Panel(
+        drawn("traffic", "Requests over time", charts.traffic, "hits", by=("code_class",), wide=wide[0]),
+        drawn("latency", "Latency", charts.latency, "p50_latency", "p95_latency", "p99_latency", wide=wide[1]),
+        drawn(
             "time",
             "Where the time goes",
-            "chart",
-            drawn(charts.time_spent),
+            charts.time_spent,
+            "upstream_latency",
+            "gateway_overhead",
             note="mean of a request",
-            size="chart",
             wide="w4 x3",
         ),
     ]
+
+
+def _table(desk: Desk, names: Names, kind: str, title: str) -> Panel:
+    spec = tables.KINDS[kind]
+    metrics = [column.name for column in spec.columns if column.name not in {"spark", "endpoints"}]
+    asks = (
+        desk.question(*metrics, by=spec.by, where=spec.where, order=("-hits",), limit=tables.PAGE_SIZE)
+        if len(spec.by) <= MOST_DIMENSIONS
+        else None
+    )
+    make = partial(tables.table, desk, names, kind)
+    saved = partial(sheets.sheet, desk, names, kind)
+    return Panel("table", title, "table", make, asks=asks, menu=see_requests(desk), sheet=saved, size="table")
 
 
 @router.get("/")
@@ -180,7 +213,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
 
 def _table_page(request: Request, desk: Desk, kind: str, title: str, searches: str) -> Response:
     names: Names = request.app.state.names
-    panels = [Panel("table", title, "table", partial(tables.table, desk, names, kind), size="table")]
+    panels = [_table(desk, names, kind, title)]
     return show(request, desk, "table_page.html", panels, title=title, searches=searches)
 
 
@@ -222,7 +255,7 @@ def errors(request: Request, desk: AtDesk) -> Response:
             wide="w8 x6",
         ),
         _ranking(desk, names, "codes", wide="w4 x6"),
-        Panel("table", "Errors", "table", partial(tables.table, desk, names, "errors"), size="table"),
+        _table(desk, names, "errors", "Errors"),
     ]
     return show(request, desk, "errors.html", panels, title="Errors", searches="Path, key, API or code")
 
@@ -261,9 +294,7 @@ def _subject_page(
         Panel("identity", kind, "identity", partial(_identity, desk, kind, value), size="figures"),
         Panel("figures", "Key figures", "figures", lambda: charts.overview_figures(desk, of_key=True), size="figures"),
         *_charts(request, desk, ("w8 x6", "w4 x6"))[:2],
-        Panel(
-            "table", "Endpoints called", "table", partial(tables.table, desk, names, "subject-endpoints"), size="table"
-        ),
+        _table(desk, names, "subject-endpoints", "Endpoints called"),
         Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
         *(_ranking(desk, names, one) for one in kinds),
     ]

@@ -19,11 +19,12 @@ class Panel:
         more: Text and URL of the link to everything.
         note: A few words beside the title.
         menu: Text and URL of the entries of its menu.
-        curl: The command that asks the API the same.
+        asks: The question as the API takes it, for who wants to ask it there; None where it can't.
         size: Which skeleton it has while it loads.
         wide: Columns of the grid that it takes, as classes.
         live: It is refreshed while records arrive.
         slow: Only raw rows can tell, so it may come after the page.
+        sheet: Makes all of it as CSV; None where there is no such thing.
     """
 
     id: str
@@ -33,8 +34,9 @@ class Panel:
     more: tuple[str, str] | None = None
     note: str = ""
     menu: tuple[tuple[str, str], ...] = ()
-    curl: str = ""
+    asks: dict[str, Any] | None = None
     size: str = "list"
     wide: str = ""
     live: bool = True
     slow: bool = False
+    sheet: Callable[[], str] | None = None

@@ -8,7 +8,7 @@ from typing import Any, Final
 import jinja2
 import structlog
 from fastapi import Request
-from starlette.responses import HTMLResponse
+from starlette.responses import HTMLResponse, Response
 
 from keytrail import __version__
 from keytrail.errors import RequestError, StoreAway, StoreError
@@ -69,7 +69,7 @@ def page(template: str, request: Request, status: int = 200, **values: Any) -> H
     return HTMLResponse(text, status, {"Cache-Control": "private, no-store", "Vary": "Cookie, HX-Request"})
 
 
-def panel_page(template: str, request: Request, panels: Iterable[Panel], **values: Any) -> HTMLResponse:
+def panel_page(template: str, request: Request, panels: Iterable[Panel], **values: Any) -> Response:
     """A page with its panels, or a single one of them where `?panel=` asks for it.
 
     Each panel is asked for by itself: where one fails the others are shown.
@@ -79,6 +79,8 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], **value
     if wanted:
         if wanted not in by_id:
             raise RequestError(f"there is no panel {wanted[:40]!r}")
+        if request.query_params.get("as") == "csv" and (made := by_id[wanted].sheet):
+            return _download(made(), by_id[wanted].title)
         return page("panel.html", request, shown=_made(by_id[wanted], request.state.request_id), **values)
     later = bool(request.cookies.get(SCRIPTED))
     waiting = {
@@ -91,6 +93,13 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], **value
         name: one if isinstance(one, Shown) else one.result() for name, one in waiting.items()
     }
     return page(template, request, shown=shown, **values)
+
+
+def _download(text: str, title: str) -> Response:
+    """A file to save; with the mark by which spreadsheets tell UTF-8."""
+    name = "keytrail-" + "-".join(title.lower().split()) + ".csv"
+    headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
+    return Response("\ufeff" + text, headers=headers, media_type="text/csv; charset=utf-8")
 
 
 def _made(panel: Panel, request_id: str) -> Shown:

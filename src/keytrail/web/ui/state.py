@@ -33,6 +33,9 @@ FILTERS: Final = {
 NOT: Final = "not."
 """Prefix of the parameter of an exclusion."""
 
+EXTRAS: Final = ("min_latency",)
+"""Parameters that one page alone understands."""
+
 _MOST_FILTERS: Final = 40
 _LONGEST: Final = 4_000
 """Characters of a value: the server takes no longer request line than some tens of thousands."""
@@ -63,6 +66,7 @@ class State:
         sort: Column of the page's table, with `-` before it for descending; "" for its own order.
         page: Page of the table, from 1.
         search: Text that the table's rows have.
+        extras: Parameters that one page alone understands.
         root: Path under which a reverse proxy serves us.
         path: Path of the page, below the root, encoded.
         home_zone: The zone that the URL need not name.
@@ -74,6 +78,7 @@ class State:
     sort: str = ""
     page: int = 1
     search: str = ""
+    extras: tuple[tuple[str, str], ...] = ()
     root: str = ""
     path: str = "/"
     home_zone: str = "UTC"
@@ -125,6 +130,8 @@ class State:
         """The parameters of this state for a form that sets one of them: `range`, `zone` or `q`."""
         given = self._pairs(self.range.name, self.range.first, self.range.last, self.range.zone, own=True)
         left_out = {"range", "from", "to"} if without == "range" else {without}
+        if without == "q":
+            left_out |= set(EXTRAS)
         return [(name, value) for name, value in given if name not in left_out and name != "page"]
 
     def _pairs(self, preset: str, first: str, last: str, where: str, *, own: bool) -> list[tuple[str, str]]:
@@ -140,6 +147,7 @@ class State:
             pairs.append(("compare", "off"))
         # Sorting, page and search are those of one page's table.
         if own:
+            pairs += self.extras
             if self.sort:
                 pairs.append(("sort", self.sort))
             if self.search:
@@ -207,6 +215,7 @@ def read_state(
         sort=single.get("sort", "")[:40],
         page=int(page[:9]),
         search=single.get("q", "")[:200],
+        extras=tuple((name, single[name]) for name in EXTRAS if single.get(name)),
         root=root,
         path=path,
         home_zone=home_zone,
@@ -226,7 +235,7 @@ def _remembered(cookies: Mapping[str, str], home_zone: str) -> str:
 
 
 def _typed(one: Picked) -> Any:
-    if DIMENSIONS[one.dimension].type == "Int16":
+    if DIMENSIONS[one.dimension].type.startswith("Int"):
         digits = one.value.removeprefix("-")
         if not (digits.isascii() and digits.isdigit() and len(digits) <= 4):
             raise RequestError(f"{FILTERS[one.dimension]} {one.value[:40]!r} is not a number")

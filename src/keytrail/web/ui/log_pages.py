@@ -1,0 +1,154 @@
+"""The request log, newest first and live, and one request with everything that is stored of it."""
+
+from typing import Any, Final
+from urllib.parse import quote, urlencode
+
+from fastapi import APIRouter, Request
+from starlette.responses import Response
+
+from keytrail.errors import NotFound, RequestError
+from keytrail.query.records import Bound, Row, Search, find, page
+from keytrail.query.zones import MINUTE, Span, to_moment, zone
+from keytrail.record import BY_COLUMN, Kind
+from keytrail.web.auth import require
+from keytrail.web.paths import segment
+from keytrail.web.requests import message
+from keytrail.web.ui import figures
+from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.pages import AtDesk, show
+from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.rankings import client_path, key_name, key_path, phrase
+
+router = APIRouter(include_in_schema=False)
+
+ROWS: Final = 100
+
+
+@router.get("/requests")
+def log(request: Request, desk: AtDesk) -> Response:
+    """Single requests with the page's filters, a text in their path, and a least latency. Needs `logs`."""
+    require(desk.principal, "logs")
+    cursor = request.query_params.get("cursor", "")
+    names: Names = request.app.state.names
+    panels = [
+        Panel(
+            "log",
+            "Requests",
+            "log",
+            lambda: _page(desk, names, cursor),
+            menu=(("CSV", _export_url(desk)),),
+            size="table",
+            live=not cursor,
+        ),
+    ]
+    least = dict(desk.state.extras).get("min_latency", "")
+    return show(request, desk, "log.html", panels, title="Requests", searches="Text in the path", least=least)
+
+
+def _page(desk: Desk, names: Names, cursor: str) -> dict[str, Any]:
+    state, period = desk.state, desk.state.range
+    # Pinned to this instant, so that the next page is one of the same range.
+    spans = tuple(Span(one.start, min(one.end, period.now)) for one in period.spans if one.start < period.now)
+    search = Search(desk.scope, spans, _filters(desk), state.search, _bounds(state.extras))
+    found = page(desk.engine, search, cursor=cursor, limit=ROWS)
+    where, following = zone(period.zone), ""
+    if found.following:
+        pinned = state.zoom(*(figures.url_time(at, where) for at in (period.start, min(period.end, period.now))))
+        following = f"{pinned}{'&' if '?' in pinned else '?'}cursor={found.following}"
+    apis = names.apis(desk)
+    return {"rows": [_line(desk, row, apis) for row in found.rows], "following": following, "first": not cursor}
+
+
+def _export_url(desk: Desk) -> str:
+    """Where the API gives all of these requests as CSV."""
+    state, period = desk.state, desk.state.range
+    edges = [to_moment(at, zone(period.zone)).isoformat(timespec="milliseconds") for at in (period.start, period.end)]
+    pairs = [("format", "csv"), ("from", edges[0]), ("to", edges[1])]
+    pairs += [(one.dimension if one.wanted else f"{one.dimension}.is_not", one.value) for one in state.picked]
+    pairs += [("search", state.search)] if state.search else []
+    return f"{state.root}/api/v1/export?{urlencode([*pairs, *state.extras], quote_via=quote)}"
+
+
+def _filters(desk: Desk) -> tuple[Any, ...]:
+    return (*desk.subject, *desk.state.filters())
+
+
+def _bounds(extras: tuple[tuple[str, str], ...]) -> tuple[Bound, ...]:
+    least = dict(extras).get("min_latency", "")
+    if not least:
+        return ()
+    if not (least.isascii() and least.isdigit() and len(least) <= 9):
+        raise RequestError(f"min_latency {least[:40]!r} is not a number of milliseconds")
+    return (Bound("latency", least=int(least)),)
+
+
+def _line(desk: Desk, row: Row, apis: Any) -> dict[str, Any]:
+    one, state = row.dimensions, desk.state
+    name, _ = key_name(one["key"], one["alias"])
+    return {
+        **one,
+        **row.columns,
+        "id": row.place.text(),
+        "href": state.link(f"/requests/{row.place.text()}"),
+        "clock": figures.clock(row.place.time, state.range.zone),
+        "tone": figures.code_class(one["code"]),
+        "phrase": phrase(one["code"]),
+        "code_href": state.pick("code", one["code"]),
+        "name": name,
+        "key_href": state.pick("key", one["key"]),
+        "api_title": one["api_name"] or apis.get(one["api"]) or one["api"],
+    }
+
+
+@router.get("/requests/{row}")
+def one_request(request: Request, desk: AtDesk, row: str) -> Response:
+    """One request in full; what the settings keep out of the store is not there either. Needs `logs`."""
+    require(desk.principal, "logs")
+    found = find(desk.engine, desk.scope, segment(row))
+    if found is None:
+        raise NotFound("no such request")
+    columns = dict(found.columns)
+    messages = {name: message(columns.pop(f"raw_{name}")) for name in ("request", "response")}
+    state, one, at = desk.state, found.dimensions, found.place.time
+    where = zone(state.range.zone)
+    around = [figures.url_time(edge, where) for edge in (at - MINUTE, at + MINUTE)]
+    links = [
+        ("This key", state.without("key").link(key_path(one["key"]))),
+        ("This endpoint", state.only("/endpoint", path=one["path"], api=one["api"])),
+        ("This key's requests of these two minutes", _around(state, one["key"], around)),
+    ]
+    if one["oauth_client"]:
+        links.insert(1, ("This OAuth client", state.without("oauth_client").link(client_path(one["oauth_client"]))))
+    return show(
+        request,
+        desk,
+        "request.html",
+        [],
+        ranged=False,
+        title=f"{one['method']} {one['raw_path'] or one['path']}",
+        one={**one, **found.columns},
+        clock=figures.clock(at, state.range.zone),
+        tone=figures.code_class(one["code"]),
+        phrase=phrase(one["code"]),
+        key_title=key_name(one["key"], one["alias"])[0],
+        messages=messages,
+        columns=[_column(name, value, state.range.zone) for name, value in columns.items() if _told(value)],
+        links=links,
+    )
+
+
+def _around(state: Any, key: str, edges: list[str]) -> str:
+    return str(state.without("key").link("/requests", preset="custom", first=edges[0], last=edges[1])) + f"&key={key}"
+
+
+def _told(value: Any) -> bool:
+    return value not in ("", 0, None, [], (), {}, False)
+
+
+def _column(name: str, value: Any, where: str) -> tuple[str, str, Any]:
+    """A column's name, what it means, and its value."""
+    field = BY_COLUMN.get(name)
+    if field and field.kind is Kind.INSTANT:
+        return name, field.meaning, figures.exact(value, where)
+    text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    return name, field.meaning if field else "", text
