@@ -81,7 +81,6 @@ def make_service(
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
-        root_path=settings.server.public_path,
     )
     gate = Gate(settings.tokens, secret)
     app.state.settings = settings

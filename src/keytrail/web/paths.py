@@ -61,6 +61,7 @@ class RawPaths:
 
     def __init__(self, app: ASGIApp, public_path: str = "") -> None:
         self._app = app
+        self._public_path = public_path
         self._prefix = [part for part in public_path.split("/") if part]
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -74,4 +75,6 @@ class RawPaths:
             if self._prefix and segments[: len(self._prefix)] == self._prefix:
                 segments = segments[len(self._prefix) :]
             scope["path"] = "/" + "/".join(segments)
+            # What the addresses in answers begin with.
+            scope["root_path"] = self._public_path
         await self._app(scope, receive, send)

@@ -1,0 +1,157 @@
+"""The pages without a browser: state in the URL, sessions, the public path, what a token may see."""
+
+import re
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from html import unescape
+
+import pytest
+
+from tests.oracle.records import SECOND, Record, to_json
+from tests.product import Product, product, token_entry
+
+ORG = "5e9d9544a1dcd60001d0ed20"
+HTML = {"Accept": "text/html"}
+KEY = "a/key with a slash?"
+PAGES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline", "/components")
+
+
+@pytest.fixture(scope="module")
+def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    """A product that a reverse proxy serves under a path."""
+    tokens = [
+        token_entry("all", org=ORG, permissions=["analytics", "logs"]),
+        token_entry("numbers only", org=ORG),
+        token_entry("one api", org=ORG, apis=["other api"]),
+        token_entry("sender", org=ORG, permissions=["ingest"]),
+    ]
+    values = {"server__public_path": "/stats", "privacy__keys": "keep", "timezone": "Europe/Berlin"}
+    now = int(datetime.now(UTC).timestamp()) * SECOND
+    records = [
+        Record(
+            timestamp=now - number * 60 * SECOND,
+            org_id=ORG,
+            api_id="an api",
+            api_name="An API",
+            api_key=KEY,
+            alias="Its alias",
+            method="GET",
+            path="/a/path",
+            raw_path="/a/path",
+            response_code=code,
+            latency_total=10,
+            request_time=10,
+        )
+        for number, code in enumerate((200, 200, 404))
+    ]
+    with product(tmp_path_factory.mktemp("store"), tokens=tokens, **values) as running:
+        running.put_lines([to_json(record).encode() for record in records])
+        yield running
+
+
+def page(running: Product, path: str, token: str = "all") -> str:
+    """A page as a signed-in browser gets it."""
+    running.http.cookies.clear()
+    running.http.post("/stats/signin", data={"token": token}, follow_redirects=False)
+    answer = running.http.get("/stats" + path, headers=HTML, follow_redirects=False)
+    assert answer.status_code == 200, (path, answer.status_code, answer.text[:500])
+    return answer.text
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_address_is_under_the_public_path(behind: Product, path: str) -> None:
+    text = page(behind, path)
+    addresses = re.findall(r'(?:href|src|action|hx-get|data-href|data-zoom|data-home)="([^"]*)"', text)
+    assert len(addresses) > 20
+    assert {address for address in addresses if address and not re.match(r"/stats(/|$)|#", address)} == set()
+
+
+def test_the_session_is_for_the_public_path_only(behind: Product) -> None:
+    answer = behind.http.post("/stats/signin", data={"token": "all", "next": "/stats/keys"}, follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/stats/keys"
+    assert {"path=/stats", "httponly", "samesite=lax"} <= {
+        part.strip().lower() for part in answer.headers["set-cookie"].split(";")
+    }
+
+
+@pytest.mark.parametrize(
+    "target", ["//elsewhere.test/", "https://elsewhere.test/", "/stats/\\elsewhere.test", "/keys", "/stats//x\r\nA: b"]
+)
+def test_signing_in_leads_nowhere_else(behind: Product, target: str) -> None:
+    answer = behind.http.post("/stats/signin", data={"token": "all", "next": target}, follow_redirects=False)
+    assert answer.headers["location"] in {"/stats/", "/stats//x"}
+
+
+def test_a_key_with_a_slash_has_its_page(behind: Product) -> None:
+    (href,) = set(re.findall(r'href="(/stats/keys/[^"]+)"', page(behind, "/keys")))
+    assert href == "/stats/keys/a%2Fkey%20with%20a%20slash%3F"
+    text = unescape(page(behind, href.removeprefix("/stats")))
+    assert "<h1><bdi>Its alias</bdi></h1>" in text
+    assert KEY in text
+    # Its own address, in a form and in the links of the ranges.
+    assert f'action="{href}"' in text
+
+
+def test_the_zone_of_the_settings_goes_without_saying(behind: Product) -> None:
+    text = page(behind, "/?range=7d")
+    assert "<option selected>Europe/Berlin</option>" in text
+    assert 'href="/stats/keys?range=7d"' in text
+    there = page(behind, "/?range=7d&zone=Asia/Tokyo")
+    assert 'href="/stats/keys?range=7d&amp;zone=Asia/Tokyo"' in there.replace("%2F", "/")
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("range=forever", "range 'forever' is not one of"),
+        ("zone=Mars/Olympus", "'Mars/Olympus' is not a known time zone"),
+        ("from=yesterday", "from 'yesterday' is neither a day nor a time"),
+        ("from=2026-11-02&to=2026-11-01", "the range ends before it starts"),
+        ("from=2126-11-02", "the range starts in the future"),
+        ("code=many", "code 'many' is not a number"),
+        ("page=0", "page '0' is not a number from 1"),
+        ("panel=nothing", "there is no panel 'nothing'"),
+    ],
+)
+def test_what_makes_no_sense_is_named(behind: Product, query: str, says: str) -> None:
+    page(behind, "/")
+    answer = behind.http.get(f"/stats/?{query}", headers=HTML)
+    assert answer.status_code == 400
+    assert says in unescape(answer.text)
+    # A program that asks gets the API's form of it.
+    assert behind.http.get(f"/stats/?{query}").json()["Status"] == "Error"
+
+
+def test_filters_narrow_every_figure(behind: Product) -> None:
+    def requests(query: str) -> str:
+        text = page(behind, f"/?panel=figures&{query}")
+        found = re.search(r'<dt>Requests</dt><dd class="value">(?:<span[^>]*>)?([\d,]+)', text)
+        assert found
+        return found[1]
+
+    assert requests("") == "3"
+    assert requests("code=404") == "1"
+    assert requests("code=404&code=200") == "3"
+    assert requests("not.code=404") == "2"
+    assert requests("code_class=2xx&key=a/key+with+a+slash?") == "2"
+    assert requests("code=500") == "0"
+
+
+def test_what_a_token_may_not_see_is_not_in_the_page(behind: Product) -> None:
+    assert "/stats/requests" not in page(behind, "/", "numbers only")
+    assert "An API" not in page(behind, "/", "one api")
+    assert "Its alias" not in page(behind, "/keys/a%2Fkey%20with%20a%20slash%3F", "one api")
+    behind.http.post("/stats/signin", data={"token": "numbers only"})
+    assert behind.http.get("/stats/requests", headers=HTML).status_code == 403
+    behind.http.post("/stats/signin", data={"token": "sender"})
+    assert behind.http.get("/stats/", headers=HTML).status_code == 403
+
+
+def test_who_is_not_signed_in_comes_back_afterwards(behind: Product) -> None:
+    behind.http.cookies.clear()
+    answer = behind.http.get("/stats/keys?range=7d", headers=HTML, follow_redirects=False)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == "/stats/signin?next=%2Fstats%2Fkeys%3Frange%3D7d"
+    swapped = behind.http.get("/stats/keys", headers={"HX-Request": "true"}, follow_redirects=False)
+    assert swapped.headers["hx-redirect"] == "/stats/signin?next=%2Fstats%2Fkeys"
