@@ -14,6 +14,7 @@ THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TABLES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
 WITH_CHARTS = ("overview", "key", "client", "endpoint", "errors")
 WITHOUT = ("keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
+MOST_SHIFT = 0.05
 MOST_WIRE = 400_000
 """Bytes of the first page with everything that it loads."""
 
@@ -84,7 +85,24 @@ def test_without_records(opened: Open, path: str) -> None:
 
 def test_first_page_is_light(opened: Open) -> None:
     seen = opened("/")
+    seen.page.wait_for_timeout(200)
     assert 100_000 < seen.wire <= MOST_WIRE
+
+
+def test_nothing_moves_while_a_page_loads(opened: Open) -> None:
+    seen = opened("/")
+    # The second time what only raw rows can tell comes after the rest.
+    for path in ("/", "/?range=7d"):
+        seen.goto(path)
+        seen.page.wait_for_timeout(300)
+        shift = seen.page.evaluate(
+            "new Promise(done => { let sum = 0; new PerformanceObserver(list => {"
+            " for (const one of list.getEntries()) sum += one.value; })"
+            ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(sum), 100); })"
+        )
+        assert shift <= MOST_SHIFT
+    assert seen.page.locator("[aria-busy]").count() == 0
+    assert seen.faults == []
 
 
 @pytest.mark.parametrize("path", TABLES)

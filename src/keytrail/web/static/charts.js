@@ -11,7 +11,7 @@
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   }
-  const tone = (name) => colour({ "by-upstream": "upstream", "by-gateway": "gateway", before: "faint" }[name] || name);
+  const tone = (name) => colour({ "by-upstream": "upstream", "by-gateway": "gateway", before: "muted" }[name] || name);
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
@@ -97,7 +97,7 @@
       symbolSize: 4,
       step: one.kind === "dashed" ? "middle" : false,
       connectNulls: false,
-      z: one.kind === "dashed" ? 1 : 3,
+      z: one.kind === "dashed" ? 4 : 3,
       lineStyle: one.kind === "dashed" ? { width: 1.25, type: [3, 3] } : { width: 1.5 },
     };
   }
@@ -112,12 +112,13 @@
       drawn.push({
         name: "nothing was collected",
         type: "bar",
+        // Axes of its own, or it would take its share of the other bars' room.
+        xAxisIndex: 1,
         yAxisIndex: 1,
         z: 0,
         silent: true,
         animation: false,
         barWidth: "100%",
-        barGap: "-100%",
         data: data.labels.map((_, at) => (gone.has(at) ? 1 : null)),
         itemStyle: { color: colour("sunken"), decal: hatch },
       });
@@ -126,13 +127,13 @@
       animation: false,
       textStyle: { fontFamily: getComputedStyle(document.body).fontFamily },
       grid: { left: 44, right: 4, top: 10, bottom: 22 },
-      xAxis: {
+      xAxis: [{
         type: "category",
         data: data.labels,
         axisTick: { show: false },
         axisLine: { lineStyle: { color: colour("line-strong") } },
         axisLabel: { ...text, hideOverlap: true, margin: 8, formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") },
-      },
+      }, { type: "category", data: data.labels, show: false }],
       yAxis: [{
         type: "value",
         splitNumber: 3,
@@ -152,7 +153,7 @@
         extraCssText: "box-shadow: none;",
         formatter: (items) => tip(data, items),
       },
-      toolbox: { show: true, itemSize: 0, top: -100, feature: { dataZoom: { yAxisIndex: "none", brushStyle: { color: colour("accent-soft"), opacity: 0.6, borderColor: colour("accent") } } } },
+      toolbox: { show: true, itemSize: 0, top: -100, feature: { dataZoom: { xAxisIndex: 0, yAxisIndex: "none", brushStyle: { color: colour("accent-soft"), opacity: 0.6, borderColor: colour("accent") } } } },
       series: drawn,
     };
   }

@@ -66,6 +66,8 @@ def _causes(desk: Desk, names: Names, origin: str, by: tuple[str, ...], touched:
 def details(desk: Desk, names: Names, limit: int = TOP) -> list[Row]:
     """The errors by key, endpoint, code and blame, most first: who, where, what, since when and whose fault."""
     about: set[str] = {item.dimension for item in desk.subject}
+    if desk.state.path == "/endpoint":
+        about |= {"api", "path"}
     by = tuple(name for name in ("key", "api", "path", "code", "error_origin") if name not in about)
     if "oauth_client" in about:
         # The clients' rollup has no keys.
@@ -85,11 +87,11 @@ def _detail(desk: Desk, row: Row, by: tuple[str, ...], apis: Any, values: list[f
     return {
         **row,
         "name": key_name(row["key"], row["latest_alias"])[0] if "key" in by else "",
-        "api_name": apis.get(row["api"]) or row["api"],
+        "api_name": (apis.get(row["api"]) or row["api"]) if "api" in by else "",
         "tone": tone,
         "phrase": phrase(row["code"]),
         "spark": figures.spark(values, tone),
         "key_href": state.without("key").link(key_path(row["key"])) if "key" in by else "",
-        "path_href": state.only("/endpoint", path=row["path"], api=row["api"]),
+        "path_href": state.only("/endpoint", path=row["path"], api=row["api"]) if "path" in by else "",
         "href": state.pick("code", row["code"]),
     }

@@ -164,7 +164,8 @@ def delta(now: float | None, before: float | None, *, better: str = "", points: 
         return Markup('<span class="delta" title="none in the period before">new</span>') if now else Markup("")
     else:
         change = (now - before) / before * 100
-        text = f"{change:+,.0f} %" if abs(change) < 1000 else f"× {now / before:,.0f}"
+        times = now / before
+        text = f"{change:+,.0f} %" if times < 10 else f"× {times:,.0f}" if times < 1000 else "× > 1,000"
     text = text.replace("-", MINUS)
     if abs(change) < 0.05 or text in {"+0 %", f"{MINUS}0 %"}:
         return Markup('<span class="delta same" title="as in the period before">± 0</span>')
