@@ -13,6 +13,15 @@
   }
   const tone = (name) => colour({ "by-upstream": "upstream", "by-gateway": "gateway", before: "muted" }[name] || name);
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+  // Of a few days the hours are shown, of more the days alone.
+  const clock = (labels) => {
+    const days = new Set(labels.filter((label) => / \d\d:\d\d$/.test(label)).map((label) => label.slice(0, -6)));
+    if (days.size < 4) return { formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") };
+    return {
+      interval: (_, label) => label.endsWith(" 00:00"),
+      formatter: (label) => label.replace(/ 00:00$/, ""),
+    };
+  };
   const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
   function axis(value, unit) {
@@ -132,7 +141,7 @@
         data: data.labels,
         axisTick: { show: false },
         axisLine: { lineStyle: { color: colour("line-strong") } },
-        axisLabel: { ...text, hideOverlap: true, margin: 8, formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") },
+        axisLabel: { ...text, hideOverlap: true, margin: 8, ...clock(data.labels) },
       }, { type: "category", data: data.labels, show: false }],
       yAxis: [{
         type: "value",
