@@ -120,7 +120,7 @@ class Decoding:
         self._bytes += sum(map(len, blobs))
         if self._bytes > LARGEST_BATCH:
             raise UsageError(f"More than {LARGEST_BATCH} bytes to decode at once")
-        with _uncollected():
+        with uncollected():
             for start in range(0, len(blobs), PIECE):
                 self._add(blobs[start : start + PIECE])
 
@@ -200,8 +200,8 @@ def _until(now: datetime | None) -> int:
 
 
 @contextmanager
-def _uncollected() -> Iterator[None]:
-    """No cyclic garbage collection: it would walk all rows again and again, and they have no cycles."""
+def uncollected() -> Iterator[None]:
+    """No cyclic garbage collection in the block: it would walk all rows again and again, and they have no cycles."""
     enabled = gc.isenabled()
     gc.disable()
     try:

@@ -6,6 +6,7 @@ goes on where it stopped. Two files that begin with the same chunks are, for tho
 part, both count. A file in which a line was changed is another file: to import what was rejected, import the rejects.
 """
 
+import gc
 import hashlib
 import secrets
 from collections.abc import Callable, Sequence
@@ -13,6 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol
 
+from keytrail.collect.decode import uncollected
 from keytrail.collect.intake import Intake
 from keytrail.collect.lines import Format
 from keytrail.collect.stop import Stop
@@ -156,7 +158,7 @@ def import_lines(
     offset = 0
     # Only the first chunk that is not confirmed can have been tried by a run that was killed.
     attempt = 1 if again else 2
-    with ThreadPoolExecutor(1, "digest") as hashing:
+    with uncollected(), ThreadPoolExecutor(1, "digest") as hashing:
         while chunk := stop.leave(lambda: lines.take(CHUNK_LINES, CHUNK_BYTES)):
             # Chunks of different files would often be looked for in the same place without the first line.
             digest = digest or hashlib.sha256(secrets.token_bytes(16) if again else chunk[0][1]).hexdigest()
@@ -172,6 +174,8 @@ def import_lines(
                 tally.sent(future, chunk)
                 attempt = 1
             digest, offset = following.result(), offset + len(chunk)
+            # Once a chunk, not whenever so many lines have been read.
+            gc.collect(0)
     tally.settle()
     if lines.broken and not stop.asked:
         tally.bad(Bad(lines.name, lines.number + 1, Reason.TRUNCATED, lines.broken, lines.rest))
@@ -221,7 +225,7 @@ class _Tally:
 def _extended(digest: str, chunk: Sequence[tuple[int, bytes]]) -> str:
     hashed = hashlib.sha256(digest.encode())
     for start in range(0, len(chunk), _HASHED):
-        hashed.update(b"\n".join([*(line for _, line in chunk[start : start + _HASHED]), b""]))
+        hashed.update(b"\n".join([*[line for _, line in chunk[start : start + _HASHED]], b""]))
     return hashed.hexdigest()
 
 
