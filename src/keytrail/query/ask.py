@@ -78,6 +78,20 @@ def ask(engine: Engine, scope: Scope, question: Question) -> Reply:
     return _Desk(engine, scope, question).reply()
 
 
+def bounded(engine: Engine, query: Query) -> Answer:
+    """Answer one statement; one that only raw rows can answer is bounded by `RAW_LIMITS`.
+
+    Raises:
+        TooCostly: It would take more rows, memory or time than it may.
+        StoreError: The engine failed.
+    """
+    limits = RAW_LIMITS if _is_raw(plan(query).segments) else None
+    try:
+        return run(engine, query, limits)
+    except StoreLimited as error:
+        raise _too_costly(error, raw=limits is not None) from error
+
+
 class _Desk:
     """The work on one question."""
 
@@ -123,11 +137,7 @@ class _Desk:
         return Reply(rows, total, self._totals() if question.totals else None, self._statements)
 
     def _run(self, query: Query) -> Answer:
-        limits = RAW_LIMITS if _is_raw(plan(query).segments) else None
-        try:
-            answer = run(self._engine, query, limits)
-        except StoreLimited as error:
-            raise _too_costly(error, raw=limits is not None) from error
+        answer = bounded(self._engine, query)
         if self._question.explain:
             answer = replace(answer, read_rows=rows_to_read(self._engine, answer))
         self._statements.append(answer)

@@ -121,6 +121,24 @@ def before(given: Range) -> Range:
     return whole_days(first - (last - first) - _ONE_DAY, end_day, given.zone)
 
 
+def earlier(given: Range, count: int) -> Range:
+    """The same range so many days before, by the clock of its zone.
+
+    Raises:
+        RequestError: It would begin before the first year of a range, or none of its days ever was.
+    """
+    shift = timedelta(count)
+    if given.days is not None:
+        found = whole_days(given.days[0] - shift, given.days[1] - shift, given.zone)
+    else:
+        where = zone(given.zone)
+        start, end = (to_instant(to_moment(at, where) - shift) for at in (given.spans[0].start, given.spans[-1].end))
+        found = Range((Span(start, end),) if start < end else (), given.zone)
+    if not found.spans or to_moment(found.spans[0].start, zone("UTC")).year < FIRST_YEAR:
+        raise RequestError(f"there is no such range {count} days earlier")
+    return found
+
+
 def text(instant: int, zone_name: str) -> str:
     """An instant in ms as RFC 3339 in a zone."""
     moment = to_moment(instant, zone(zone_name)).isoformat(timespec="milliseconds")

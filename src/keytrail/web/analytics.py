@@ -28,7 +28,7 @@ _LISTS: Final = frozenset({"metrics", "dimensions", "order"})
 _STRUCTURED: Final = frozenset({"filter", "limit", "offset", "totals", "explain"})
 
 _NAMES: Final = {"type": "array", "items": {"type": "string"}}
-_CONDITION: Final = {
+CONDITION_SCHEMA: Final = {
     "oneOf": [
         {
             "type": "object",
@@ -57,18 +57,18 @@ _CONDITION: Final = {
         },
     ]
 }
-_EDGES: Final = {"type": "object", "required": ["from", "to"], "properties": {key: {} for key in ("from", "to")}}
+EDGES_SCHEMA: Final = {"type": "object", "required": ["from", "to"], "properties": {key: {} for key in ("from", "to")}}
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "metrics": {"type": "array", "items": {"type": "string", "enum": list(METRICS)}},
     "dimensions": {"type": "array", "items": {"type": "string", "enum": list(DIMENSIONS)}, "maxItems": 3},
-    "filter": _CONDITION,
+    "filter": CONDITION_SCHEMA,
     "range": {"type": "string", "enum": list(PRESETS)},
     "step": {"type": "string", "enum": [step.value for step in Step]},
     "order": _NAMES,
     "limit": {"type": "integer", "minimum": 1},
     "offset": {"type": "integer", "minimum": 0},
     "totals": {"type": "boolean"},
-    "compare": {"oneOf": [{"type": "string", "enum": ["previous"]}, _EDGES]},
+    "compare": {"oneOf": [{"type": "string", "enum": ["previous"]}, EDGES_SCHEMA]},
     "explain": {"type": "boolean"},
 }
 QUESTION_SCHEMA: Final = {
@@ -126,12 +126,20 @@ def catalog(asker: Asker) -> Response:
 async def query(request: Request, asker: Asker, org: Org = "") -> Response:
     """Any metrics by up to three dimensions, over any range in any zone. Needs `analytics`."""
     require(asker, "analytics")
+    body = await body_of(request)
+    if body is None:
+        return problem(413, f"a question has at most {LARGEST_BODY} bytes")
+    return await run_in_threadpool(_answered, request, asker, org, decoded("body", body))
+
+
+async def body_of(request: Request) -> bytes | None:
+    """The body of a question, `{}` for none; None where it has more than `LARGEST_BODY` bytes."""
     body = bytearray()
     async for piece in request.stream():
         body += piece
         if len(body) > LARGEST_BODY:
-            return problem(413, f"a question has at most {LARGEST_BODY} bytes")
-    return await run_in_threadpool(_answered, request, asker, org, _decoded("body", bytes(body) or b"{}"))
+            return None
+    return bytes(body) or b"{}"
 
 
 def _documented(
@@ -173,13 +181,18 @@ def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
         if name in _LISTS:
             fields.setdefault(name, []).extend(item.strip() for item in value.split(",") if item.strip())
         elif name in _STRUCTURED or (name == "compare" and value.startswith("{")):
-            fields[name] = _decoded(name, value.encode())
+            fields[name] = decoded(name, value.encode())
         else:
             fields[name] = value
     return fields
 
 
-def _decoded(name: str, text: bytes) -> Any:
+def decoded(name: str, text: bytes) -> Any:
+    """What a JSON text says.
+
+    Raises:
+        RequestError: It is not JSON; the message begins with the name.
+    """
     try:
         return msgspec.json.decode(text)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

@@ -16,6 +16,7 @@ from keytrail.config import Settings
 from keytrail.store.client import Engine
 from keytrail.web import (
     analytics,
+    changes,
     compatible,
     compatible_logs,
     compatible_mcp,
@@ -97,6 +98,7 @@ def make_service(
         compatible_logs,
         compatible_mcp,
         analytics,
+        changes,
         requests,
         export,
         ingest,
