@@ -81,7 +81,15 @@ def test_a_fresh_store_has_the_columns_of_the_tables(engine: EmbeddedEngine) -> 
     names = {name for name, _ in schema(engine) if not name.startswith(".")}
     views = {f"{rollup.table}_view" for rollup in ROLLUPS}
     collection = {"gaps", "heartbeats", "identity", "rejects"}
-    assert names == {RAW, "batches", "migrations", *(rollup.table for rollup in ROLLUPS), *views, *collection}
+    assert names == {
+        RAW,
+        "batches",
+        "migrations",
+        *(rollup.table for rollup in ROLLUPS),
+        *views,
+        *collection,
+        "consumers",
+    }
 
 
 def test_migrating_twice_changes_nothing(engine: EmbeddedEngine) -> None:

@@ -87,7 +87,7 @@ def test_every_error_is_described(description: Any) -> None:
             assert path in {"/healthz", "/readyz", "/readyz/collect", "/metrics"}
             continue
         assert statuses >= ERRORS | {"200"}
-        assert ("413" in statuses) == (method == "post" and "requestBody" in operation)
+        assert ("413" in statuses) == (method in {"post", "put"} and "requestBody" in operation)
         for status in statuses - {"200"}:
             content = operation["responses"][status]["content"]
             assert content == {"application/json": {"schema": {"$ref": "#/components/schemas/Problem"}}}

@@ -53,7 +53,7 @@ def endpoints(
     path = f"/api/activity/{kind}/endpoint/{quote(value, safe='')}/{_parts(first)}/{_parts(last)}"
     with reach(settings, url, token) as reached:
         parameters = {"p": "-1"}
-        if chosen := org or _only_org(reached):
+        if chosen := org or only_org(reached):
             parameters["org"] = chosen
         if form == "csv":
             parameters["type"] = "csv"
@@ -74,7 +74,7 @@ def _parts(day: date) -> str:
     return f"{day.day}/{day.month}/{day.year}"
 
 
-def _only_org(reached: "Reached") -> str:
+def only_org(reached: "Reached") -> str:
     """The organisation of the store; "" where the token decides.
 
     Raises:

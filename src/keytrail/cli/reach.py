@@ -105,6 +105,14 @@ class Reached:
         headers = {"Content-Length": str(len(body))}
         return _checked(lambda: self.client.post(path, params=parameters, content=pieces, headers=headers))
 
+    def put(self, path: str, parameters: dict[str, str], body: bytes) -> httpx.Response:
+        """Put something in the place of what is there.
+
+        Raises:
+            KeytrailError: The server can't be reached or refuses; with its message.
+        """
+        return _checked(lambda: self.client.put(path, params=parameters, content=body))
+
 
 @contextlib.contextmanager
 def reach(settings: Settings, url: str = "", token: str = "") -> Iterator[Reached]:

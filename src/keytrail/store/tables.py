@@ -266,9 +266,27 @@ SETTINGS non_replicated_deduplication_window = 10000""",
 """Who this store is, when each source was last sealed, when it was not, and what was rejected."""
 
 
+CONSUMERS: Final = "consumers"
+
+CREATE_CONSUMERS: Final = f"""CREATE TABLE {CONSUMERS} (
+    org_id String,
+    version UInt64,
+    consumer String,
+    name String,
+    kind LowCardinality(String),
+    value String,
+    start DateTime64(3, 'UTC'),
+    end DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (org_id, version)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""Which key, OAuth client or tag belongs to which consumer (`store/consumers.py`)."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
-    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION]
+    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS]

@@ -1,0 +1,116 @@
+"""Consumers over HTTP: who there is, what each did, and the directory as a file."""
+
+import re
+from dataclasses import replace
+from typing import Annotated, Any, Final
+
+from fastapi import APIRouter, Path, Query, Request
+from starlette.concurrency import run_in_threadpool
+from starlette.responses import Response
+
+from keytrail.errors import RequestError
+from keytrail.query.consumers import activity
+from keytrail.query.question import DEFAULT_LIMIT, MOST_GROUPS, parse
+from keytrail.query.ranges import PRESETS
+from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
+from keytrail.web.analytics import Asker, Org
+from keytrail.web.auth import require
+from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.problems import problem
+from keytrail.web.system import answer
+
+LARGEST_FILE: Final = 16 * 1024 * 1024
+"""Bytes of a directory."""
+DEFAULT_RANGE: Final = "last_30_days"
+
+router = APIRouter(tags=["consumers"], dependencies=WITH_TOKEN)
+
+
+@router.get("/api/v1/consumers", responses=problems())
+def consumers(request: Request, asker: Asker, org: Org = "") -> Response:
+    """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`."""
+    require(asker, "analytics")
+    found: dict[tuple[str, str], dict[str, Any]] = {}
+    for link in read_links(request.app.state.engine, asker.narrowed(org).org):
+        empty = {"org": link.org, "id": link.consumer, "name": link.name, "links": 0}
+        found.setdefault((link.org, link.consumer), empty)["links"] += 1
+    return answer({"data": list(found.values())})
+
+
+@router.put(
+    "/api/v1/consumers",
+    responses=problems(413),
+    openapi_extra={"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}},
+    description="Replace the directory of an organisation by a CSV file with the columns "
+    + ", ".join(f"`{name}`" for name in COLUMNS)
+    + ". Needs `admin`.",
+)
+async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Response:
+    """Replace the directory of an organisation."""
+    require(asker, "admin")
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST_FILE:
+            return problem(413, f"a directory has at most {LARGEST_FILE} bytes")
+    mine = asker.narrowed(org).org
+    if mine is None:
+        raise RequestError("org: is missing, as the token sees several organisations")
+
+    def put() -> int:
+        hash_keys = request.app.state.settings.privacy.keys != "keep"
+        links = parse_csv(bytes(body), mine, hash_keys=hash_keys)
+        replace_links(request.app.state.engine, mine, links)
+        return len(links)
+
+    return answer({"org": mine, "links": await run_in_threadpool(put)})
+
+
+@router.get("/api/v1/consumers/{consumer}", responses=problems())
+def consumer(
+    request: Request,
+    asker: Asker,
+    consumer: Annotated[str, Path(description="Id of the consumer, as the directory has it.")],
+    start: Annotated[str, Query(alias="from", description="First day or instant; included.")] = "",
+    end: Annotated[str, Query(alias="to", description="Last day, included, or an instant, not included.")] = "",
+    range: Annotated[
+        str, Query(description=f"Instead of both: {', '.join(PRESETS)}; {DEFAULT_RANGE} if neither.")
+    ] = "",
+    zone: Annotated[str, Query(description="Time zone of days; the setting `timezone` if not given.")] = "",
+    limit: Annotated[str, Query(description=f"Endpoints at most, {DEFAULT_LIMIT} if not given.")] = "",
+    org: Org = "",
+) -> Response:
+    """What a consumer did, by endpoint, and every key, client and tag that it ever had. Needs `analytics`."""
+    require(asker, "analytics")
+    state = request.app.state
+    if limit and not re.fullmatch(r"[0-9]{1,9}", limit):
+        raise RequestError(f"limit: a whole number from 1 to {MOST_GROUPS} is expected")
+    fields = {
+        "from": start,
+        "to": end,
+        "range": range or ("" if start or end else DEFAULT_RANGE),
+        "zone": zone,
+        "limit": int(limit) if limit else None,
+    }
+    question = parse(fields, default_zone=state.settings.timezone)
+    scope = asker.narrowed(org)
+    links = read_links(state.engine, scope.org, consumer)
+    if not links:
+        return problem(404, "There is no such consumer.")
+    if len({link.org for link in links}) > 1:
+        raise RequestError("org: is missing, as several organisations have a consumer of this id")
+    found = activity(state.engine, replace(scope, org=links[0].org), links, question.range, question.limit)
+    edges = dict(zip(("from", "to"), question.range.edges, strict=True))
+    return answer(
+        {
+            "org": links[0].org,
+            "id": links[0].consumer,
+            "name": links[0].name,
+            "range": edges | {"zone": question.range.zone},
+            "totals": found.totals,
+            "endpoints": found.endpoints,
+            "total_endpoints": found.total_endpoints,
+            "links": found.links,
+            "coverage": state.coverage.told(question.range.spans),
+        }
+    )
