@@ -1,6 +1,7 @@
 """The directory of consumers over HTTP: put as a file, faults named by their line, tenancy."""
 
 import hashlib
+import time
 from typing import Any
 
 import pytest
@@ -89,6 +90,13 @@ def test_a_better_name_shows_in_old_data_and_nothing_is_left_of_the_file_before(
     assert get(running, "/beta").status_code == 404
     assert put(running, HEAD).json() == {"org": ORG, "links": 0}
     assert get(running).json() == {"data": []}
+
+
+def test_the_latest_file_counts_though_a_clock_was_ahead(running: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(running, HEAD + ACME)
+    monkeypatch.setattr(time, "time_ns", lambda: 1)
+    put(running, "consumer,kind,value\nlater,key,aaaaaaaa\n")
+    assert [one["id"] for one in get(running).json()["data"]] == ["later"]
 
 
 def test_organisations_never_cross(running: Product) -> None:
