@@ -1,4 +1,4 @@
-"""`keytrail consumers import`: the directory of consumers from a CSV file."""
+"""`keytrail consumers`: the directory of consumers from a CSV file, and such a file from aliases."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,3 +42,47 @@ def import_file(
         chosen = org or only_org(reached)
         put = reached.put("/api/v1/consumers", {"org": chosen} if chosen else {}, content).json()
     typer.echo(f"{put['links']} links of {put['org']!r}")
+
+
+@directory.command()
+def suggest(
+    start: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD; with --to.")] = "",
+    end: Annotated[str, typer.Option("--to", help="Last day, included; the last 30 days if neither is given.")] = "",
+    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    url: Url = "",
+    token: Token = "",
+    config: Config = None,
+    data: Data = None,
+    log_format: Logs = "auto",
+) -> None:
+    """A file for `import` from the aliases in records: keys with the same latest alias are one consumer."""
+    import csv
+    import sys
+
+    import msgspec
+
+    from keytrail.cli.endpoints import only_org
+    from keytrail.cli.reach import reach
+    from keytrail.telemetry import set_up_logging
+    from keytrail.web.rows import neutral
+
+    set_up_logging(log_format, level=30)
+    question = {
+        "dimensions": ["key"],
+        "metrics": ["latest_alias"],
+        "order": ["latest_alias", "key"],
+        "filter": {"dimension": "alias", "operator": "is_not", "value": ""},
+        "limit": 100_000,
+        **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
+    }
+    with reach(settings_of(config, data), url, token) as reached:
+        chosen = org or only_org(reached)
+        body = msgspec.json.encode(question)
+        found = reached.post("/api/v1/query", {"org": chosen} if chosen else {}, body).json()
+    if found["total_rows"] > len(found["rows"]):
+        raise KeytrailError(f"{found['total_rows']} keys have an alias, more than can be listed: give fewer days")
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(("consumer", "name", "kind", "value"))
+    for row in found["rows"]:
+        alias = neutral(row["latest_alias"])
+        writer.writerow((alias, alias, "key", row["key"]))
