@@ -191,6 +191,10 @@ class Token(_Section):
     )
     expires: date | None = Field(None, description="Last day on which it is valid, UTC.")
     apis: list[str] | None = Field(None, description="The only API ids that it sees.")
+    keys: list[str] | None = Field(
+        None, description="The only keys that it sees: as stored (the hash), or the secret.", repr=False
+    )
+    oauth_clients: list[str] | None = Field(None, description="The only ids of OAuth clients that it sees.")
 
     @model_validator(mode="after")
     def _all_orgs_with_admin(self) -> "Token":

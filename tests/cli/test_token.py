@@ -9,6 +9,7 @@ from keytrail.web.auth import Gate
 from tests.cli.command import Ran
 
 Keytrail = Callable[..., Ran]
+NARROW = ["--key", "s3cret", "--key", "0cf682d6", "--oauth-client", "c1"]
 
 
 def test_the_entry_lets_the_token_in(keytrail: Keytrail, tmp_path: Path) -> None:
@@ -18,7 +19,7 @@ def test_the_entry_lets_the_token_in(keytrail: Keytrail, tmp_path: Path) -> None
     tokens = []
     for options in (
         ["--org", "o1"],
-        ["--org", 'o"2\\', "--permission", "ingest", "--permission", "logs", "--api", "a1", "--name", "é 'x'"],
+        ["--org", 'o"2\\', "--permission", "ingest", "--permission", "logs", "--api", "a1", *NARROW, "--name", "é 'x'"],
     ):
         ran = keytrail("token", "create", *options)
         assert ran.status == 0
@@ -30,6 +31,12 @@ def test_the_entry_lets_the_token_in(keytrail: Keytrail, tmp_path: Path) -> None
     first, second = (gate.bearer(f"Bearer {token}") for token in tokens)
     assert (first.scope.org, first.scope.apis, first.permissions) == ("o1", None, frozenset({"analytics"}))
     assert (second.scope.org, second.scope.apis) == ('o"2\\', frozenset({"a1"}))
+    # printf s3cret | sha256sum; the other, too, might be a secret.
+    hashed = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
+    assert second.scope.keys is not None
+    assert {"s3cret", hashed, "0cf682d6"} <= second.scope.keys
+    assert second.scope.oauth_clients == frozenset({"c1"})
+    assert (first.scope.keys, first.scope.oauth_clients) == (None, None)
     assert (second.name, second.permissions) == ("é 'x'", frozenset({"ingest", "logs"}))
     with pytest.raises(NotAuthorised):
         gate.bearer(f"Bearer {tokens[0]}x")

@@ -234,7 +234,7 @@ def test_another_api_is_refused_whether_it_exists_or_not(running: Product, token
 
 def test_a_sender_of_one_api_may_not_send(running: Product) -> None:
     answer = send(running, IMPORT, "sender of one api", method="POST")
-    assert problem(answer) == (403, "a token that is limited to some APIs can't send records")
+    assert problem(answer) == (403, "a token that is limited to some APIs, keys or clients can't send records")
 
 
 def test_a_sender_sends_for_its_organisation_only(running: Product) -> None:

@@ -33,6 +33,12 @@ def create(
         list[Allowed] | None, typer.Option("--permission", help="What it may do; analytics if not given; repeatable.")
     ] = None,
     api: Annotated[list[str] | None, typer.Option("--api", help="Only this API id; may be repeated.")] = None,
+    key: Annotated[
+        list[str] | None, typer.Option("--key", help="Only this key, as stored (its hash) or the secret; repeatable.")
+    ] = None,
+    oauth_client: Annotated[
+        list[str] | None, typer.Option("--oauth-client", help="Only this OAuth client's id; may be repeated.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Name for logs.")] = "",
 ) -> None:
     """Make a token: it is printed once, with the entry for the settings file that lets it in."""
@@ -52,8 +58,9 @@ def create(
         f"org = {_text(org)}",
         f"permissions = [{', '.join(_text(p) for p in permissions)}]",
     ]
-    if api:
-        lines.append(f"apis = [{', '.join(_text(a) for a in api)}]")
+    for setting, values in (("apis", api), ("keys", key), ("oauth_clients", oauth_client)):
+        if values:
+            lines.append(f"{setting} = [{', '.join(_text(value) for value in values)}]")
     typer.echo(f"The token, shown only now: {value}\n", err=True)
     typer.echo("Its entry for keytrail.toml:", err=True)
     typer.echo("\n".join(lines))

@@ -163,9 +163,7 @@ def conditions(query: Query, statement: Statement) -> list[str]:
     conditions = []
     if query.scope.org is not None:
         conditions.append(f"org_id = {statement.bind(query.scope.org, 'String')}")
-    if query.scope.apis is not None:
-        conditions.append(f"has({statement.bind(sorted(query.scope.apis), 'Array(String)')}, api_id)")
-    conditions.extend(_condition(item, statement) for item in query.filters)
+    conditions.extend(_condition(item, statement) for item in query.conditions)
     return conditions or ["1"]
 
 

@@ -85,30 +85,31 @@ def plan(query: Query) -> Plan:
 
 def _family(query: Query) -> Family | None:
     """The cheapest family of rollups that has every column that the question needs; None: only raw rows have."""
-    dimensions = [*query.dimensions, *(f.dimension for f in leaves(query.filters))]
-    having = rollups_having(dimensions, query.metrics, limited=query.scope.apis is not None)
+    dimensions = [*query.dimensions, *(f.dimension for f in leaves(query.conditions))]
+    having = rollups_having(dimensions, query.metrics)
     of_clients = any(
         f.dimension == "oauth_client"
-        and ((f.operator == "is" and f.value != "") or (f.operator == "is_not" and f.value == ""))
-        for f in query.filters
+        and (
+            (f.operator == "is" and f.value != "")
+            or (f.operator == "in" and "" not in f.value)
+            or (f.operator == "is_not" and f.value == "")
+        )
+        for f in query.conditions
         if isinstance(f, Filter)
     )
     # The clients' rollup leaves out the records without a client.
     return next((family for family in having if family is not BY_CLIENT or of_clients), None)
 
 
-def rollups_having(dimensions: Iterable[str], metrics: Iterable[str], *, limited: bool = False) -> list[Family]:
+def rollups_having(dimensions: Iterable[str], metrics: Iterable[str]) -> list[Family]:
     """The families of rollups that have every column which dimensions and metrics need, cheapest first.
 
     Args:
         dimensions: Names of dimensions.
         metrics: Names of metrics.
-        limited: Whoever asks may see some APIs only.
     """
     needed = {column for name in dimensions for column in DIMENSIONS[name].columns}
     needed |= {column for metric in metrics for part in METRICS[metric].parts for column in PARTS[part].columns}
-    if limited:
-        needed.add("api_id")
     return [family for family in _FAMILIES if needed <= {*family.columns, "org_id"}]
 
 
@@ -118,7 +119,7 @@ def _looks_up(query: Query, family: Family) -> bool:
         isinstance(condition, Filter)
         and condition.operator in {"is", "in"}
         and DIMENSIONS[condition.dimension].columns == family.lead[-1:]
-        for condition in query.filters
+        for condition in query.conditions
     )
 
 

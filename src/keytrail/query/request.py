@@ -1,5 +1,6 @@
 """A question, once it is understood: what the planner and the builder work on."""
 
+import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
@@ -16,6 +17,11 @@ ALL_TIME = Span(946_684_800_000, 4_102_444_800_000)
 """From 2000 to 2100: every instant that a record may have."""
 
 
+def key_forms(key: str) -> list[str]:
+    """The values under which a given key may be stored: itself, or its SHA-256 where it is a secret."""
+    return [key, hashlib.sha256(key.encode()).hexdigest()]
+
+
 @dataclass(frozen=True, slots=True)
 class Scope:
     """What the asker may see; every statement carries it (`build.py`).
@@ -23,10 +29,31 @@ class Scope:
     Attributes:
         org: The organisation; None is all of them.
         apis: The only API ids; None is all of them.
+        keys: The only keys, as they may be stored; None is all of them.
+        oauth_clients: The only ids of OAuth clients; None is all of them.
     """
 
     org: str | None
     apis: frozenset[str] | None = None
+    keys: frozenset[str] | None = None
+    oauth_clients: frozenset[str] | None = None
+
+    def limits(self) -> "tuple[Filter, ...]":
+        """What beside the organisation narrows it, as conditions that must all hold."""
+        by_dimension = {"api": self.apis, "key": self.keys, "oauth_client": self.oauth_clients}
+        return tuple(
+            Filter(dimension, "in", sorted(values)) for dimension, values in by_dimension.items() if values is not None
+        )
+
+    @property
+    def limited(self) -> bool:
+        """Whether it is less than its organisation, or than all of them."""
+        return bool(self.limits())
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is everything."""
+        return self.org is None and not self.limited
 
     def check_api(self, api_id: str) -> None:
         """Refuse an API that may not be seen.
@@ -142,6 +169,11 @@ class Query:
         for name in self.metrics:
             if name not in METRICS:
                 raise RequestError(f"unknown metric {name!r}")
+
+    @property
+    def conditions(self) -> tuple[Condition, ...]:
+        """What must hold beside the organisation: the limits of the scope, then the filters."""
+        return (*self.scope.limits(), *self.filters)
 
 
 def day_range(first: date, last: date, zone_name: str) -> tuple[Span, ...]:

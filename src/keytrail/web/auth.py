@@ -10,7 +10,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from typing import Final
 
@@ -19,7 +19,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from keytrail.config import Permission, Token
 from keytrail.errors import Forbidden, NotAuthorised
-from keytrail.query.request import Scope
+from keytrail.query.request import Scope, key_forms
 from keytrail.web.local import LOCAL_STATE
 
 ALL_ORGS: Final = "*"
@@ -56,7 +56,7 @@ class Principal:
             return self.scope
         if self.scope.org is not None:
             raise Forbidden(f"no access to the organisation {org!r}")
-        return Scope(org, self.scope.apis)
+        return replace(self.scope, org=org)
 
 
 LOCAL: Final = Principal("local", Scope(None), _EVERYTHING)
@@ -176,8 +176,13 @@ class Gate:
 
 def _of_token(token: Token) -> Principal:
     org = None if token.org == ALL_ORGS and "admin" in token.permissions else token.org
-    apis = None if token.apis is None else frozenset(token.apis)
-    return Principal(token.name, Scope(org, apis), frozenset(token.permissions))
+    keys = None if token.keys is None else [form for key in token.keys for form in key_forms(key)]
+    scope = Scope(org, _only(token.apis), _only(keys), _only(token.oauth_clients))
+    return Principal(token.name, scope, frozenset(token.permissions))
+
+
+def _only(values: Iterable[str] | None) -> frozenset[str] | None:
+    return None if values is None else frozenset(values)
 
 
 def require(principal: Principal, permission: Permission) -> None:

@@ -13,7 +13,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
-from keytrail.query.request import Filter
+from keytrail.query.request import Filter, key_forms
 from keytrail.query.zones import Step
 from keytrail.web.auth import require
 from keytrail.web.compatible_answer import Rows, described, series, table
@@ -25,7 +25,6 @@ from keytrail.web.compatible_request import (
     Desk,
     Key,
     Range,
-    key_forms,
     understand,
 )
 from keytrail.web.openapi import WITH_TOKEN, problems

@@ -12,11 +12,11 @@ from fastapi import APIRouter, Depends, Query
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
-from keytrail.query.request import Filter
+from keytrail.query.request import Filter, key_forms
 from keytrail.web.auth import require
 from keytrail.web.compatible import API, CODE, LEAST_ERROR
 from keytrail.web.compatible_answer import Rows, described, series, table
-from keytrail.web.compatible_request import DOCUMENTED, AtDesk, Days, Desk, Key, Range, key_forms, understand
+from keytrail.web.compatible_request import DOCUMENTED, AtDesk, Days, Desk, Key, Range, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
 

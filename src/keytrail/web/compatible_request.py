@@ -4,7 +4,6 @@ The graded rules of the contract stand here as constants and small functions; `C
 their grades.
 """
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
@@ -213,8 +212,3 @@ Key = Annotated[str, Path(description="The key as the gateway recorded it (its h
 Client = Annotated[str, Path(description="The id of the OAuth client, URL-encoded.")]
 DOCUMENTED: Final = [Depends(common_parameters)]
 """Dependencies of an endpoint with the shared parameters."""
-
-
-def key_forms(key: str) -> list[str]:
-    """The values under which a key given in a path may be stored: itself, or its SHA-256 where it is a secret."""
-    return [key, hashlib.sha256(key.encode()).hexdigest()]

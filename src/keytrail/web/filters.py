@@ -10,9 +10,8 @@ from starlette.datastructures import QueryParams
 from keytrail.errors import RequestError
 from keytrail.query.catalog import DIMENSIONS, OPERATORS, VERSIONLESS, Dimension
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
-from keytrail.query.request import ALL_TIME, Filter, Scope
+from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
 from keytrail.query.zones import Span, days, to_instant, to_moment, zone
-from keytrail.web.compatible_request import key_forms
 
 MOST_VALUES: Final = 1_000
 """Values of one parameter."""

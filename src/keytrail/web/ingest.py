@@ -97,8 +97,8 @@ def _receive(request: Request, asker: Principal) -> Receive:
 
 def _check(asker: Principal) -> None:
     require(asker, "ingest")
-    if asker.scope.apis is not None:
-        raise Forbidden("a token that is limited to some APIs can't send records")
+    if asker.scope.limited:
+        raise Forbidden("a token that is limited to some APIs, keys or clients can't send records")
 
 
 async def _body(request: Request, most: int) -> bytes:

@@ -9,6 +9,8 @@ from starlette.responses import PlainTextResponse, Response
 
 from keytrail.errors import Forbidden, NotAuthorised, RequestError
 from keytrail.query.request import ALL_TIME
+from keytrail.query.request import Query as Question
+from keytrail.query.run import run
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
@@ -99,7 +101,8 @@ def _operations(request: Request) -> Operations:
 def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
     """The ledger: chunks, newest first, with what was taken, stored, rejected and how long it took; backlog; gaps.
 
-    Needs `analytics`, and then shows what was stored of the own organisation; with `admin` everything.
+    Needs `analytics`, and then shows what was stored of the own organisation; with `admin` everything. A token that is
+    limited to some APIs, keys or clients gets their number of stored records and no chunks: those know no such parts.
     """
     return answer(told(request, asker, limit))
 
@@ -112,16 +115,16 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
     """
     require(asker, "analytics")
     ledger = Ledger(request.app.state.engine)
-    org = None if "admin" in asker.permissions and asker.scope.org is None else (asker.scope.org or "")
+    org = None if "admin" in asker.permissions and asker.scope.whole else (asker.scope.org or "")
     operations = _operations(request)
     shown: dict[str, Any] = {
         "complete_through": operations.complete_through(),
-        "totals": ledger.totals(org),
+        "totals": {"stored": _records(request, asker)} if asker.scope.limited else ledger.totals(org),
         "gaps": [
             {"source": gap.source, "start": _text(gap.start), "end": _text(gap.end), "cause": gap.cause}
             for gap in ledger.gaps(ALL_TIME.start, ALL_TIME.end)
         ],
-        "batches": ledger.batches(limit=limit, org=org),
+        "batches": [] if asker.scope.limited else ledger.batches(limit=limit, org=org),
     }
     if org is None:
         shown["store_id"] = ledger.store_id()
@@ -130,6 +133,11 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         shown["tables"] = ledger.tables()
         shown["drift"] = operations.drift()
     return shown
+
+
+def _records(request: Request, asker: Principal) -> int:
+    question = Question(asker.scope, (ALL_TIME,), "UTC", dimensions=(), metrics=("records",), having_hits=False)
+    return int(run(request.app.state.engine, question).rows[0]["records"])
 
 
 @router.get("/api/v1/rejects", dependencies=WITH_TOKEN, responses=problems())
@@ -216,12 +224,12 @@ def _is_admin(request: Request) -> bool:
         asker = principal(request)
     except NotAuthorised:
         return False
-    return "admin" in asker.permissions and asker.scope.org is None
+    return "admin" in asker.permissions and asker.scope.whole
 
 
 def _everything(asker: Principal) -> None:
     require(asker, "admin")
-    if asker.scope.org is not None:
+    if not asker.scope.whole:
         raise Forbidden("this is for an admin of all organisations: it can't be told apart by organisation")
 
 
