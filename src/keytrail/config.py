@@ -72,6 +72,12 @@ class Server(_Section):
     open_metrics: bool = Field(
         False, description="Show the counts by organisation on `/metrics` to everybody, not only to `admin`."
     )
+    rate: Annotated[int, Field(ge=0)] = Field(
+        0, description="Requests a minute that a token may send, unless it says otherwise; 0 is no limit."
+    )
+    concurrency: Annotated[int, Field(ge=0)] = Field(
+        0, description="Requests of a token that may run at once, unless it says otherwise; 0 is no limit."
+    )
     threads: PositiveInt = Field(8, description="Requests that are answered at the same time.")
 
     @field_validator("public_path")
@@ -195,6 +201,12 @@ class Token(_Section):
         None, description="The only keys that it sees: as stored (the hash), or the secret.", repr=False
     )
     oauth_clients: list[str] | None = Field(None, description="The only ids of OAuth clients that it sees.")
+    rate: int | None = Field(
+        None, ge=0, description="Requests a minute that it may send; 0 is no limit, by default `server.rate`."
+    )
+    concurrency: int | None = Field(
+        None, ge=0, description="Its requests that may run at once; 0 is no limit, by default `server.concurrency`."
+    )
 
     @model_validator(mode="after")
     def _all_orgs_with_admin(self) -> "Token":

@@ -34,6 +34,7 @@ from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
 from keytrail.web.pipeline import NoOperations, Operations
+from keytrail.web.throttle import Throttle
 from keytrail.web.ui import components, flow, log_pages, pages, session, static
 from keytrail.web.ui.ask import Names
 from keytrail.web.ui.errors import error_page
@@ -115,6 +116,7 @@ def make_service(
     ):
         app.include_router(module.router)
     app.add_middleware(Packed)
+    app.add_middleware(Throttle, gate=gate, server=settings.server)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 
     # Added last, so the outermost: every answer passes through it.

@@ -37,11 +37,15 @@ class Principal:
         name: Name for logs.
         scope: What they see.
         permissions: What they may do.
+        rate: Requests a minute that they may send; 0 is no limit, None the server's.
+        concurrency: Their requests that may run at once; 0 is no limit, None the server's.
     """
 
     name: str
     scope: Scope
     permissions: frozenset[Permission]
+    rate: int | None = None
+    concurrency: int | None = None
 
     def narrowed(self, org: str) -> Scope:
         """The scope of one organisation.
@@ -178,7 +182,7 @@ def _of_token(token: Token) -> Principal:
     org = None if token.org == ALL_ORGS and "admin" in token.permissions else token.org
     keys = None if token.keys is None else [form for key in token.keys for form in key_forms(key)]
     scope = Scope(org, _only(token.apis), _only(keys), _only(token.oauth_clients))
-    return Principal(token.name, scope, frozenset(token.permissions))
+    return Principal(token.name, scope, frozenset(token.permissions), token.rate, token.concurrency)
 
 
 def _only(values: Iterable[str] | None) -> frozenset[str] | None:
