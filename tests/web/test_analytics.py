@@ -1,9 +1,12 @@
 """The query API over HTTP: the same by GET and POST, named faults, tenancy, and its description."""
 
+import csv
+import io
 import json
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
@@ -252,10 +255,41 @@ def test_the_description_has_the_catalogues_names(running: Product) -> None:
     assert schema["metrics"]["items"]["enum"] == list(METRICS)
     assert schema["dimensions"]["items"]["enum"] == list(DIMENSIONS)
     assert schema["filter"]["oneOf"][0]["properties"]["operator"]["enum"] == list(OPERATORS)
-    assert {of["name"] for of in described["get"]["parameters"]} == {*schema, "org"}
+    assert {of["name"] for of in described["get"]["parameters"]} == {*schema, "org", "format"}
 
 
 def test_the_page_has_the_catalogue() -> None:
     text = DOCS.read_text(encoding="utf-8")
     section = text.split("<!-- catalogue -->\n")[1].split("\n<!-- /catalogue -->")[0]
     assert section == markdown()
+
+
+def test_rows_as_a_file(running: Product) -> None:
+    formula = Record(timestamp=NOON * SECOND, org_id="of-files", path='=1+"2"', response_code=200, latency_total=40)
+    plain = Record(timestamp=NOON * SECOND, org_id="of-files", path="/p", response_code=500, latency_total=50)
+    assert running.put(map(to_msgpack, [formula, plain, plain])).stored == 3
+    asked = {**DAY, "metrics": ["hits", "latency_histogram"], "dimensions": ["path"], "compare": "previous"}
+
+    def file(form: str, fields: dict[str, Any] = asked) -> bytes:
+        answer = post(running, fields, ADMIN, f"?org=of-files&format={form}")
+        assert answer.status_code == 200, answer.text
+        assert answer.headers["content-disposition"] == f'attachment; filename="query.{form}"'
+        return bytes(answer.content)
+
+    table = list(csv.DictReader(io.StringIO(file("csv").decode())))
+    assert [(row["path"], row["hits"], row["earlier.hits"]) for row in table] == [
+        ("/p", "2", "0"),
+        ('\'=1+"2"', "1", "0"),
+    ]
+    assert json.loads(table[0]["latency_histogram"]) == [{"from": 50, "to": 51, "hits": 2}]
+    lines = [json.loads(line) for line in file("ndjson").splitlines()]
+    assert lines == rows(running, asked, ADMIN, "?org=of-files")
+    parquet = pq.read_table(io.BytesIO(file("parquet")))
+    assert parquet.select(["path", "hits"]).to_pylist() == [{"path": "/p", "hits": 2}, {"path": '=1+"2"', "hits": 1}]
+    nothing = {"from": "2020-01-01", "to": "2020-01-01", "dimensions": ["path"]}
+    assert file("csv", nothing).decode().splitlines() == ['"path","hits"']
+    by_link = running.http.get(
+        "/api/v1/query?org=of-files&format=csv&from=2026-03-01&to=2026-03-01", headers={"Authorization": ADMIN}
+    )
+    assert by_link.text.splitlines() == ['"hits"', "3"]
+    assert post(running, asked, ADMIN, "?format=xml").status_code == 400

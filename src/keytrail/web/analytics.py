@@ -12,11 +12,14 @@ from keytrail.errors import RequestError
 from keytrail.query.ask import Reply, ask
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
 from keytrail.query.describe import catalogue
+from keytrail.query.export import Form
 from keytrail.query.question import FIELDS, Question, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.run import Answer
+from keytrail.query.sheet import sheet
 from keytrail.query.zones import Step
 from keytrail.web.auth import Principal, require
+from keytrail.web.export import MEDIA_TYPES
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.problems import problem
 from keytrail.web.system import answer, principal
@@ -100,13 +103,15 @@ _ANSWER: Final[dict[str, Any]] = {
                     "explain": {"type": "array", "items": _ROW},
                 },
             }
-        }
+        },
+        **{kind: {"schema": {"type": "string", "format": "binary"}} for kind in MEDIA_TYPES.values()},
     },
 }
 
 router = APIRouter(tags=["analytics"], dependencies=WITH_TOKEN)
 
 Asker = Annotated[Principal, Depends(principal)]
+Format = Annotated[str, Query(description="`json`, or `csv`, `ndjson` or `parquet` for the rows alone, as a file.")]
 Org = Annotated[str, Query(description="Only this organisation, for who sees several.")]
 
 
@@ -123,13 +128,13 @@ def catalog(asker: Asker) -> Response:
     # The body is read as it comes: an unknown field or operator is told in our words.
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": QUESTION_SCHEMA}}}},
 )
-async def query(request: Request, asker: Asker, org: Org = "") -> Response:
+async def query(request: Request, asker: Asker, org: Org = "", format: Format = "") -> Response:
     """Any metrics by up to three dimensions, over any range in any zone. Needs `analytics`."""
     require(asker, "analytics")
     body = await body_of(request)
     if body is None:
         return problem(413, f"a question has at most {LARGEST_BODY} bytes")
-    return await run_in_threadpool(_answered, request, asker, org, decoded("body", body))
+    return await run_in_threadpool(_answered, request, asker, org, format, decoded("body", body))
 
 
 async def body_of(request: Request) -> bytes | None:
@@ -162,10 +167,10 @@ def _documented(
 
 
 @router.get("/api/v1/query", responses={200: _ANSWER, **problems()}, dependencies=[Depends(_documented)])
-def query_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
+def query_by_link(request: Request, asker: Asker, org: Org = "", format: Format = "") -> Response:
     """The same by GET, so that a question fits into a link: lists as comma lists, `filter` as JSON."""
     require(asker, "analytics")
-    return _answered(request, asker, org, fields_of(request.query_params.multi_items()))
+    return _answered(request, asker, org, format, fields_of(request.query_params.multi_items()))
 
 
 def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
@@ -176,7 +181,7 @@ def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
     """
     fields: dict[str, Any] = {}
     for name, value in parameters:
-        if name == "org" or not value:
+        if name in {"org", "format"} or not value:
             continue
         if name in _LISTS:
             fields.setdefault(name, []).extend(item.strip() for item in value.split(",") if item.strip())
@@ -199,12 +204,22 @@ def decoded(name: str, text: bytes) -> Any:
         raise RequestError(f"{name}: is not JSON: {error}") from None
 
 
-def _answered(request: Request, asker: Principal, org: str, fields: Any) -> Response:
+def _answered(request: Request, asker: Principal, org: str, form: str, fields: Any) -> Response:
     if not isinstance(fields, dict):
         raise RequestError("body: an object is expected")
     state = request.app.state
     question = parse(fields, default_zone=state.settings.timezone)
+    if form not in {"", "json", *(known.value for known in Form)}:
+        raise RequestError(f"format: one of json, {', '.join(known.value for known in Form)}")
     reply = ask(state.engine, asker.narrowed(org), question)
+    if form in {known.value for known in Form}:
+        columns = [*(["step"] if question.step else []), *question.dimensions, *question.metrics]
+        headers = {
+            "Content-Disposition": f'attachment; filename="query.{form}"',
+            "X-Total-Rows": str(reply.total_rows),
+            **state.coverage.headers(question.range.spans),
+        }
+        return Response(sheet(reply.rows, columns, Form(form)), 200, headers, MEDIA_TYPES[Form(form)])
     return answer(content(question, reply) | {"coverage": state.coverage.told(question.range.spans)})
 
 
