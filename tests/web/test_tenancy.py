@@ -185,6 +185,9 @@ OWN = {
     "/api/v1/export",
     "/api/v1/pipeline",
     "/api/v1/organisations",
+    "/api/v1/changes",
+    "/api/v1/consumers",
+    "/api/v1/consumers/{consumer}",
 }
 
 
@@ -285,6 +288,8 @@ def test_any_question(running: Product, tenant: Tenant) -> None:
         asked = {**question, "metrics": metrics, "step": "day", "explain": True, "compare": "previous"}
         answer = ask(running, tenant, "/api/v1/query", "POST", json=asked).json()
         assert sum(row["hits"] for row in answer["rows"]) == expected
+    lines = ask(running, tenant, "/api/v1/query?format=ndjson", "POST", json={**question, "dimensions": ["path"]}).text
+    assert sum(json.loads(line)["hits"] for line in lines.splitlines()) == expected
     # What an `or` beside the scope would let through, if it did not stand in brackets.
     any_key = {"or": [{"dimension": "key", "operator": "is_not", "value": "x"}, *[_is(key) for key in GIVEN[B]]]}
     answer = ask(running, tenant, "/api/v1/query", "POST", json={**question, "filter": any_key}).json()
@@ -348,3 +353,37 @@ def test_what_is_sent(running: Product, tenant: Tenant) -> None:
     answer = ask(running, tenant, "/api/v1/ingest", "POST", json=body)
     assert answer.json()["stored"] == 0
     assert answer.json()["reasons"] == {"foreign_org": 1}
+
+
+@tenants
+def test_changes(running: Product, tenant: Tenant) -> None:
+    answer = ask(running, tenant, "/api/v1/changes?from=2026-03-01&to=2026-03-02&least_hits=1")
+    assert answer.status_code == 200
+    assert answer.json()["errors"]["now"] == len(list(filter(failed, tenant.records)))
+
+
+@pytest.fixture(scope="module")
+def _directory(running: Product) -> None:
+    """A consumer of each organisation, that has its second key."""
+    for org in ORGS:
+        body = f"consumer,kind,value\nconsumer-of-{org},key,{GIVEN[org][1]}\n"
+        put = running.http.put(f"/api/v1/consumers?org={org}", content=body, headers={"Authorization": ADMIN})
+        assert put.status_code == 200, put.text
+
+
+@pytest.mark.usefixtures("_directory")
+@tenants
+def test_consumers(running: Product, tenant: Tenant) -> None:
+    listed = ask(running, tenant, "/api/v1/consumers")
+    shown = {
+        org: ask(running, tenant, f"/api/v1/consumers/consumer-of-{org}?from=2026-03-01&to=2026-03-02") for org in ORGS
+    }
+    if tenant.limits:
+        assert [each.status_code for each in (listed, *shown.values())] == [403] * 3
+        return
+    assert [each["id"] for each in listed.json()["data"]] == [f"consumer-of-{tenant.org}"]
+    assert {org: each.status_code for org, each in shown.items()} == {
+        org: 200 if org == tenant.org else 404 for org in ORGS
+    }
+    mine = [record for record in tenant.records if record.api_key == GIVEN[tenant.org][1]]
+    assert shown[tenant.org].json()["totals"]["hits"] == len(mine)

@@ -8,10 +8,11 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from keytrail.errors import RequestError
+from keytrail.errors import Forbidden, RequestError
 from keytrail.query.consumers import activity
 from keytrail.query.question import DEFAULT_LIMIT, MOST_GROUPS, parse
 from keytrail.query.ranges import PRESETS
+from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
 from keytrail.web.analytics import Asker, Org
 from keytrail.web.auth import require
@@ -22,16 +23,17 @@ from keytrail.web.system import answer
 LARGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes of a directory."""
 DEFAULT_RANGE: Final = "last_30_days"
+NARROW: Final = "the directory names every consumer, and this token may only see a part of its organisation"
 
 router = APIRouter(tags=["consumers"], dependencies=WITH_TOKEN)
 
 
 @router.get("/api/v1/consumers", responses=problems())
 def consumers(request: Request, asker: Asker, org: Org = "") -> Response:
-    """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`."""
+    """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`, and no narrower token."""
     require(asker, "analytics")
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for link in read_links(request.app.state.engine, asker.narrowed(org).org):
+    for link in read_links(request.app.state.engine, _whole(asker.narrowed(org)).org):
         empty = {"org": link.org, "id": link.consumer, "name": link.name, "links": 0}
         found.setdefault((link.org, link.consumer), empty)["links"] += 1
     return answer({"data": list(found.values())})
@@ -53,7 +55,7 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
         body += piece
         if len(body) > LARGEST_FILE:
             return problem(413, f"a directory has at most {LARGEST_FILE} bytes")
-    mine = asker.narrowed(org).org
+    mine = _whole(asker.narrowed(org)).org
     if mine is None:
         raise RequestError("org: is missing, as the token sees several organisations")
 
@@ -80,7 +82,10 @@ def consumer(
     limit: Annotated[str, Query(description=f"Endpoints at most, {DEFAULT_LIMIT} if not given.")] = "",
     org: Org = "",
 ) -> Response:
-    """What a consumer did, by endpoint, and every key, client and tag that it ever had. Needs `analytics`."""
+    """What a consumer did, by endpoint, and every key, client and tag that it ever had.
+
+    Needs `analytics`, and no narrower token.
+    """
     require(asker, "analytics")
     state = request.app.state
     if limit and not re.fullmatch(r"[0-9]{1,9}", limit):
@@ -93,7 +98,7 @@ def consumer(
         "limit": int(limit) if limit else None,
     }
     question = parse(fields, default_zone=state.settings.timezone)
-    scope = asker.narrowed(org)
+    scope = _whole(asker.narrowed(org))
     links = read_links(state.engine, scope.org, consumer)
     if not links:
         return problem(404, "There is no such consumer.")
@@ -114,3 +119,14 @@ def consumer(
             "coverage": state.coverage.told(question.range.spans),
         }
     )
+
+
+def _whole(scope: Scope) -> Scope:
+    """The scope, unless it is narrower than an organisation: names and keys of others must not be told.
+
+    Raises:
+        Forbidden: It is narrower.
+    """
+    if scope.limited:
+        raise Forbidden(NARROW)
+    return scope
