@@ -1,5 +1,6 @@
 """The statement of a plan: every value is a bound parameter, and every statement carries the asker's scope."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -7,7 +8,7 @@ from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
 from keytrail.query.parts import HIT, PARTS, Part
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
-from keytrail.query.zones import Steps
+from keytrail.query.zones import Span, Steps
 
 
 class Statement:
@@ -136,16 +137,28 @@ def _contribution(part: Part) -> str:
 def _origin(segment: Segment, scope: list[str], statement: Statement, *, only_hits: bool) -> str:
     clock = "time" if segment.raw else "bucket"
     precision = 3 if segment.raw else 0
-    spans = [
-        f"({clock} >= {_instant(span.start, precision, statement)} AND {clock} < "
-        f"{_instant(span.end, precision, statement)})"
-        for span in segment.spans
-    ]
-    conditions = [*scope, *([HIT] if only_hits else []), f"({' OR '.join(spans)})"]
+    conditions = [*scope, *([HIT] if only_hits else []), f"({within(segment.spans, clock, precision, statement)})"]
     return f"{segment.table} WHERE {' AND '.join(conditions)}"
 
 
-def _instant(milliseconds: int, precision: int, statement: Statement) -> str:
+def within(spans: Sequence[Span], clock: str, precision: int, statement: Statement) -> str:
+    """That an instant lies in one of some stretches.
+
+    Args:
+        spans: The stretches.
+        clock: The column.
+        precision: Its digits after the second: 0 or 3.
+        statement: Takes the bound values.
+    """
+    return " OR ".join(
+        f"({clock} >= {instant(span.start, precision, statement)} AND {clock} < "
+        f"{instant(span.end, precision, statement)})"
+        for span in spans
+    )
+
+
+def instant(milliseconds: int, precision: int, statement: Statement) -> str:
+    """An instant in ms since the epoch as a bound value of a column with so many digits after the second."""
     if precision == 3:
         return f"fromUnixTimestamp64Milli({statement.bind(milliseconds, 'Int64')}, 'UTC')"
     return f"fromUnixTimestamp64Second({statement.bind(milliseconds // 1000, 'Int64')}, 'UTC')"

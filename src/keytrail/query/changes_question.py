@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import RequestError
-from keytrail.query.question import parse
+from keytrail.query.question import given_of, number, parse
 from keytrail.query.ranges import Range, before, between, earlier
 from keytrail.query.request import Condition
 
@@ -70,10 +70,7 @@ def parse_changes(fields: Mapping[str, Any], *, default_zone: str, now: int | No
     Raises:
         RequestError: A field is unknown or can't be; the message begins with its name.
     """
-    unknown = sorted(str(name)[:40] for name in fields if name not in CHANGES_FIELDS)
-    if unknown:
-        raise RequestError(f"{unknown[0]}: no such field; there are {', '.join(CHANGES_FIELDS)}")
-    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    given = given_of(fields, CHANGES_FIELDS)
     shared: dict[str, Any] = {name: given[name] for name in _OF_QUESTIONS if name in given}
     if not {"from", "to", "range"} & shared.keys():
         shared["range"] = DEFAULT_RANGE
@@ -94,8 +91,8 @@ def parse_changes(fields: Mapping[str, Any], *, default_zone: str, now: int | No
         baseline=baseline,
         filters=question.filters,
         direction=direction,
-        least_hits=_number(given, "least_hits", DEFAULT_LEAST_HITS, 1_000_000),
-        limit=_number(given, "limit", DEFAULT_LIMIT, MOST_ROWS),
+        least_hits=number(given, "least_hits", DEFAULT_LEAST_HITS, 1, 1_000_000),
+        limit=number(given, "limit", DEFAULT_LIMIT, 1, MOST_ROWS),
     )
 
 
@@ -108,10 +105,3 @@ def _baseline(value: Any, asked: Range) -> Range:
     except (RequestError, OverflowError, ValueError) as error:
         raise RequestError(f"baseline: {error}") from None
     raise RequestError(f"baseline: one of {', '.join(BASELINES)}, or an object with from and to is expected")
-
-
-def _number(given: Mapping[str, Any], name: str, default: int, most: int) -> int:
-    value = given.get(name, default)
-    if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= most:
-        raise RequestError(f"{name}: a whole number from 1 to {most} is expected")
-    return value

@@ -84,10 +84,7 @@ def parse(fields: Mapping[str, Any], *, default_zone: str, now: int | None = Non
     Raises:
         RequestError: A field is unknown or can't be; the message begins with its name.
     """
-    unknown = sorted(str(name)[:40] for name in fields if name not in FIELDS)
-    if unknown:
-        raise RequestError(f"{unknown[0]}: no such field; there are {', '.join(FIELDS)}")
-    given = {name: value for name, value in fields.items() if value is not None and value != ""}
+    given = given_of(fields, FIELDS)
     zone_name = _text(given, "zone", default_zone)
     try:
         zone(zone_name)
@@ -106,12 +103,28 @@ def parse(fields: Mapping[str, Any], *, default_zone: str, now: int | None = Non
         filters=(parse_condition(given["filter"]),) if "filter" in given else (),
         step=step,
         order=_order(given, (*metrics, *dimensions)),
-        limit=_number(given, "limit", DEFAULT_LIMIT, 1, most),
-        offset=_number(given, "offset", 0, 0, 10**9),
+        limit=number(given, "limit", DEFAULT_LIMIT, 1, most),
+        offset=number(given, "offset", 0, 0, 10**9),
         totals=_flag(given, "totals"),
         compare=compare,
         explain=_flag(given, "explain"),
     )
+
+
+def given_of(fields: Mapping[str, Any], known: Mapping[str, str]) -> dict[str, Any]:
+    """The fields that count as given.
+
+    Args:
+        fields: The fields as JSON has them.
+        known: Those that there are.
+
+    Raises:
+        RequestError: A field is unknown; the message begins with its name.
+    """
+    unknown = sorted(str(name)[:40] for name in fields if name not in known)
+    if unknown:
+        raise RequestError(f"{unknown[0]}: no such field; there are {', '.join(known)}")
+    return {name: value for name, value in fields.items() if value is not None and value != ""}
 
 
 def _text(given: Mapping[str, Any], name: str, default: str = "") -> str:
@@ -128,7 +141,12 @@ def _flag(given: Mapping[str, Any], name: str) -> bool:
     return value
 
 
-def _number(given: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+def number(given: Mapping[str, Any], name: str, default: int, least: int, most: int) -> int:
+    """A whole number among the given fields.
+
+    Raises:
+        RequestError: It is none, or out of its bounds; the message begins with its name.
+    """
     value = given.get(name, default)
     if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
         raise RequestError(f"{name}: a whole number from {least} to {most} is expected")

@@ -7,7 +7,7 @@ a bounded number at a time. So a page costs no more than its rows, and what arri
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from keytrail.query.build import Statement, conditions
+from keytrail.query.build import Statement, conditions, instant, within
 from keytrail.query.request import Query
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.store.client import Engine
@@ -45,15 +45,9 @@ def places(engine: Engine, query: Query) -> list[Place]:
     if not query.spans:
         return []
     statement = Statement()
-    instant = "fromUnixTimestamp64Milli({}, 'UTC')"
-    spans = [
-        f"(time >= {instant.format(statement.bind(span.start, 'Int64'))} "
-        f"AND time < {instant.format(statement.bind(span.end, 'Int64'))})"
-        for span in query.spans
-    ]
     sql = (
         f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {RAW} "
-        f"WHERE {' AND '.join(conditions(query, statement))} AND ({' OR '.join(spans)}) "
+        f"WHERE {' AND '.join(conditions(query, statement))} AND ({within(query.spans, 'time', 3, statement)}) "
         "ORDER BY time DESC, batch_id DESC, seq DESC"
     )
     if query.limit is not None:
@@ -83,12 +77,11 @@ def rows_at(
         chunk = found[start : start + ROWS_AT_ONCE]
         statement = Statement()
         ids = statement.bind([(place.batch, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
-        instant = "fromUnixTimestamp64Milli({}, 'UTC')"
         sql = (
             f"SELECT toUnixTimestamp64Milli(time), batch_id, seq, {', '.join(read)} FROM {RAW} "
             f"WHERE {' AND '.join(conditions(query, statement))} "
-            f"AND time >= {instant.format(statement.bind(min(chunk).time, 'Int64'))} "
-            f"AND time <= {instant.format(statement.bind(max(chunk).time, 'Int64'))} "
+            f"AND time >= {instant(min(chunk).time, 3, statement)} "
+            f"AND time <= {instant(max(chunk).time, 3, statement)} "
             f"AND (batch_id, seq) IN {ids}"
         )
         by_place = {

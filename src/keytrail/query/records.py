@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from keytrail.errors import RequestError
-from keytrail.query.build import Statement, conditions
+from keytrail.query.build import Statement, conditions, instant, within
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.request import Filter, Query, Scope
 from keytrail.query.zones import DAY, MINUTE, Span
@@ -237,9 +237,9 @@ def _statement(
     statement = Statement()
     where = _where(search, statement, window)
     if before:
-        instant = _instant(before.time, statement)
+        then = instant(before.time, 3, statement)
         batch, seq = statement.bind(before.batch_id, "String"), statement.bind(before.seq, "UInt32")
-        where.append(f"(time < {instant} OR (time = {instant} AND (batch_id, seq) < ({batch}, {seq})))")
+        where.append(f"(time < {then} OR (time = {then} AND (batch_id, seq) < ({batch}, {seq})))")
     return (
         f"SELECT {', '.join([*_DIMENSIONS, *_MORE])} FROM {RAW} WHERE {' AND '.join(where)} "
         f"ORDER BY time DESC, batch_id DESC, seq DESC LIMIT {statement.bind(limit, 'UInt32')} "
@@ -257,10 +257,7 @@ def where_of(search: Search, statement: Statement) -> str:
 def _where(search: Search, statement: Statement, spans: tuple[Span, ...] = ()) -> list[str]:
     spans = spans or search.spans
     where = conditions(Query(search.scope, spans, "UTC", (), (), filters=search.filters), statement)
-    times = [
-        f"(time >= {_instant(span.start, statement)} AND time < {_instant(span.end, statement)})" for span in spans
-    ]
-    where.append(f"({' OR '.join(times) or '0'})")
+    where.append(f"({within(spans, 'time', 3, statement) or '0'})")
     for bound in search.bounds:
         for sign, value in ((">=", bound.least), ("<=", bound.most)):
             if value is not None:
@@ -270,10 +267,6 @@ def _where(search: Search, statement: Statement, spans: tuple[Span, ...] = ()) -
         found = (f"positionCaseInsensitiveUTF8({column}, {text}) > 0" for column in ("path", "raw_path"))
         where.append(f"({' OR '.join(found)})")
     return where
-
-
-def _instant(milliseconds: int, statement: Statement) -> str:
-    return f"fromUnixTimestamp64Milli({statement.bind(milliseconds, 'Int64')}, 'UTC')"
 
 
 # Under names that no column has: the engine would take an alias for the column in the conditions.
