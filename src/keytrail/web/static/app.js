@@ -201,6 +201,21 @@ document.addEventListener("htmx:afterSwap", (event) => {
 document.addEventListener("htmx:afterSettle", (event) => {
   if (event.detail.target && event.detail.target.id === "page" && scrolled) scrollTo(0, scrolled);
 });
+// Back and forward: only the page that was asked for last may come, and it comes where one left it.
+const places = new Map();
+let going = null;
+addEventListener("scroll", () => places.set(location.href, scrollY), { passive: true });
+document.addEventListener("htmx:historyCacheMiss", (event) => {
+  going?.abort();
+  going = event.detail.xhr;
+  document.documentElement.classList.add("busy");
+  going.addEventListener("loadend", () => document.documentElement.classList.remove("busy"));
+});
+document.addEventListener("htmx:historyCacheMissLoadError", () => location.reload());
+document.addEventListener("htmx:historyRestore", () => {
+  seen = performance.now();
+  scrollTo(0, places.get(location.href) || 0);
+});
 // A page without the frame (an error, the sign-in form) takes the whole window.
 document.addEventListener("htmx:beforeSwap", (event) => {
   scrolled = event.detail.boosted && !toTop ? scrollY : 0;
