@@ -1,5 +1,6 @@
 """Commands beside a running server: through its socket, and from elsewhere with a token."""
 
+import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -141,6 +142,30 @@ def test_endpoints_from_elsewhere(running: Running) -> None:
     assert (ran.status, "choose one with --org" in ran.err) == (1, True)
     ran = running.from_elsewhere("reader", "endpoints", "--org", OTHER_ORG, *days)
     assert (ran.status, "no access to the organisation" in ran.err) == (1, True)
+
+
+def test_backup_of_a_running_store(running: Running, tmp_path: Path) -> None:
+    records = running.records()
+    ran = running.run("backup", "--json", tmp_path / "copy.tar")
+    assert ran.json() == {"file": str(tmp_path / "copy.tar"), "bytes": (tmp_path / "copy.tar").stat().st_size}
+    assert stat.S_IMODE((tmp_path / "copy.tar").stat().st_mode) == 0o600
+    assert running.from_elsewhere("admin", "backup", tmp_path / "other.tar").status == 0
+    ran = running.from_elsewhere("reader", "backup", tmp_path / "none.tar")
+    assert (ran.status, "lacks the permission 'admin'" in ran.err) == (1, True)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["copy.tar", "other.tar"]
+    ran = run("restore", tmp_path / "copy.tar", "--data", tmp_path / "data", home=running.home)
+    assert ran.status == 0, ran
+    assert re.fullmatch(
+        rf"{re.escape(str(tmp_path))}/data: [\d,]+ files of \S+Z, {records:,} records\n"
+        rf"ok   ledger: every row of \d+ batches is there\n"
+        rf"ok   rollups: equal to the {records:,} raw records\n",
+        ran.out,
+    )
+    ran = run("check", "--ledger", "--data", tmp_path / "data", home=running.home)
+    assert (ran.status, "ok   ledger: every row" in ran.out) == (0, True)
+    assert "ok   ledger: every row" in running.run("check", "--ledger").out
+    ran = run("restore", tmp_path / "copy.tar", "--data", tmp_path / "data", home=running.home)
+    assert (ran.status, "holds a store already" in ran.err) == (1, True)
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:1", "localhost:8080", "http://[::"])

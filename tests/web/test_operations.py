@@ -7,7 +7,14 @@ from tests.cli.captures import lines_of
 from tests.product import ADMIN, TOKEN, Product
 from tests.web.conftest import ORG
 
-EVERYTHING = [("GET", "rejects"), ("POST", "rejects/retry"), ("GET", "rebuild"), ("POST", "rebuild")]
+EVERYTHING = [
+    ("GET", "rejects"),
+    ("POST", "rejects/retry"),
+    ("GET", "rebuild"),
+    ("POST", "rebuild"),
+    ("GET", "verify"),
+    ("GET", "backup"),
+]
 
 
 @pytest.mark.parametrize(("method", "path"), EVERYTHING)

@@ -13,6 +13,7 @@ from keytrail.errors import KeytrailError
 if TYPE_CHECKING:
     from keytrail.cli.reach import Reached
     from keytrail.config import Settings
+    from keytrail.store.verify import Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,10 @@ def check(
     acl: Annotated[
         bool, typer.Option("--acl", help="Print the Redis command that makes a user with just enough rights, and end.")
     ] = False,
+    ledger: Annotated[
+        bool,
+        typer.Option("--ledger", help="Count the rows of every batch, and compare every rollup with the raw records."),
+    ] = False,
     quiet: Quiet = False,
     as_json: AsJson = False,
     log_format: Logs = "auto",
@@ -52,9 +57,18 @@ def check(
     findings: list[Finding] = []
     try:
         # What was found before a fault is shown, too.
-        findings.extend(_look(settings_of(config, data)))
+        findings.extend(_look(settings_of(config, data), ledger=ledger))
     except KeytrailError as error:
         findings.append(Finding("store" if findings else "settings", good=False, text=str(error)))
+    report(findings, quiet=quiet, as_json=as_json)
+
+
+def report(findings: list[Finding], *, quiet: bool, as_json: bool) -> None:
+    """Print findings.
+
+    Raises:
+        Exit: With status 1, if something is wrong.
+    """
     if as_json:
         import msgspec
 
@@ -81,7 +95,7 @@ def _acl(settings: "Settings") -> str:
     )
 
 
-def _look(settings: "Settings") -> Iterator[Finding]:
+def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
     """What there is to say, one after another.
 
     Raises:
@@ -96,6 +110,12 @@ def _look(settings: "Settings") -> Iterator[Finding]:
     try:
         with reach(settings) as reached:
             yield from _look_at_store(reached, settings)
+            if ledger:
+                import msgspec
+
+                from keytrail.store.verify import Verified
+
+                yield from ledger_findings(msgspec.json.decode(reached.get("/api/v1/verify").content, type=Verified))
             if settings.redis.urls:
                 shown = reached.get("/api/v1/pipeline", {"limit": "1"}).json()
                 store_id = shown["store_id"]
@@ -132,6 +152,37 @@ def _look_at_store(reached: "Reached", settings: "Settings") -> Iterator[Finding
         if seen and token.org not in seen and token.org != "*":
             text = f"{token.name!r} sees the organisation {token.org!r}, which has no records yet"
             yield Finding("token", good=True, text=text)
+
+
+_BATCHES_SHOWN = 5
+
+
+def ledger_findings(found: "Verified") -> list[Finding]:
+    """What holding the store against its ledger gave: what is missing, what nobody has confirmed, rollups."""
+    if not found.differing:
+        text = f"every row of {found.batches:,} batches is there"
+        rows = [Finding("ledger", True, text)]
+    else:
+        rows = []
+        if found.missing:
+            rows.append(Finding("ledger", False, f"{found.missing:,} rows are missing"))
+        if found.surplus:
+            text = f"{found.surplus:,} rows that no batch has confirmed; trying their batch again settles that"
+            rows.append(Finding("ledger", True, text, "warning"))
+        rows += [
+            Finding(
+                f"batch {one.batch_id}",
+                one.found > one.expected,
+                f"{one.found:,} rows where its ledger says {one.expected:,}"
+                + (f" ({one.origin})" if one.origin else ""),
+                "warning" if one.found > one.expected else "",
+            )
+            for one in found.differing[:_BATCHES_SHOWN]
+        ]
+    if found.rollups:
+        text = f"{', '.join(found.rollups)} differ from the raw records; run keytrail rebuild"
+        return [*rows, Finding("rollups", False, text)]
+    return [*rows, Finding("rollups", True, f"equal to the {found.records:,} raw records")]
 
 
 _LEAST_ROOM = 1_000_000_000

@@ -1,7 +1,5 @@
 """`keytrail export`: raw rows as a file."""
 
-import os
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,7 +9,7 @@ import typer
 
 from keytrail.cli import app
 from keytrail.cli.options import AsJson, Config, Data, Logs, Quiet, Token, Url, parse_day, settings_of
-from keytrail.errors import FileError, KeytrailError
+from keytrail.cli.outfile import write_out
 
 if TYPE_CHECKING:
     from keytrail.cli.reach import Reached
@@ -70,7 +68,7 @@ def export_rows(
     began = time.perf_counter()
     with reach(settings, url, token) as reached:
         pieces = _pieces(reached, parameters, chosen, org)
-        size = _write_out(pieces) if out == "-" else _write(Path(out), pieces)
+        size = write_out(out, pieces)
     seconds = time.perf_counter() - began
     if as_json:
         import msgspec
@@ -95,31 +93,3 @@ def _pieces(reached: "Reached", parameters: Parameters, form: str, org: str) -> 
     # Without the application in between, which in this process would hold the whole answer.
     search = understand(QueryParams(parameters), LOCAL.narrowed(org), reached.here.settings.timezone)
     yield from export(reached.here.engine, search, Form(form))
-
-
-def _write_out(pieces: Iterator[bytes]) -> int:
-    size = 0
-    for piece in pieces:
-        sys.stdout.buffer.write(piece)
-        size += len(piece)
-    sys.stdout.buffer.flush()
-    return size
-
-
-def _write(path: Path, pieces: Iterator[bytes]) -> int:
-    part = path.with_name(path.name + ".part")
-    size = 0
-    try:
-        # Records are nobody else's business.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            try:
-                for piece in pieces:
-                    file.write(piece)
-                    size += len(piece)
-            except (KeytrailError, KeyboardInterrupt):
-                part.unlink()
-                raise
-        part.replace(path)
-    except OSError as error:
-        raise FileError(f"{path}: {error.strerror or error}") from error
-    return size

@@ -16,6 +16,7 @@ from keytrail.config import Settings
 from keytrail.metrics import Metrics
 from keytrail.store.client import Engine
 from keytrail.store.ledger import Ledger
+from keytrail.store.upkeep import Upkeep
 from keytrail.store.writer import Writer
 from keytrail.web.app import Service, make_service
 
@@ -32,6 +33,7 @@ class Assembly:
         service: The application.
         collectors: One for each Redis of the settings, not started.
         metrics: The metrics of this process.
+        upkeep: The upkeep of the store.
     """
 
     settings: Settings
@@ -41,6 +43,7 @@ class Assembly:
     service: Service
     collectors: list[Collector]
     metrics: Metrics
+    upkeep: Upkeep
 
 
 @contextlib.contextmanager
@@ -60,6 +63,7 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
     with opened(settings, wait=wait) as store:
         metrics = Metrics()
         ledger, listener = Ledger(store.engine), CountingListener(metrics)
+        upkeep = Upkeep(store.engine, store.writer)
         collectors = make_collectors(
             settings.redis if collect else settings.redis.model_copy(update={"url": ""}),
             ledger=ledger,
@@ -74,8 +78,9 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
             collect=store.intake,
             receive=Ingest(store.writer, ledger, privacy_of(settings), listener),
             operations=Operations(collectors, metrics, store.writer),
+            keeper=upkeep,
         )
-        yield Assembly(settings, store.engine, store.writer, store.intake, service, collectors, metrics)
+        yield Assembly(settings, store.engine, store.writer, store.intake, service, collectors, metrics, upkeep)
 
 
 def session_secret(settings: Settings, directory: Path) -> str:

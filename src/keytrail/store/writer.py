@@ -10,7 +10,8 @@ import hashlib
 import threading
 import uuid
 from collections import Counter
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -188,6 +189,12 @@ class Writer:
             return []
         with self._one_at_a_time:
             return [f"{table} {month}" for month in suspects for table in differing(self._engine, month)]
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Nothing is written meanwhile: raw rows, rollups and the table of batches agree."""
+        with self._one_at_a_time:
+            yield
 
     def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
         return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []

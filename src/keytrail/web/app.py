@@ -14,6 +14,7 @@ from starlette.types import ASGIApp
 from keytrail import __version__
 from keytrail.config import Settings
 from keytrail.store.client import Engine
+from keytrail.store.upkeep import Upkeep
 from keytrail.web import (
     analytics,
     changes,
@@ -27,6 +28,7 @@ from keytrail.web import (
     problems,
     requests,
     system,
+    upkeep,
 )
 from keytrail.web.auth import Gate
 from keytrail.web.coverage import Coverage
@@ -66,6 +68,7 @@ def make_service(
     collect: Collect | None = None,
     receive: Receive | None = None,
     operations: Operations | None = None,
+    keeper: Upkeep | None = None,
 ) -> Service:
     """Put the application together.
 
@@ -76,6 +79,7 @@ def make_service(
         collect: Takes the lines of files that are sent over HTTP; None where this process may not write.
         receive: Takes bodies of records that are sent over HTTP; None where this process may not write.
         operations: Tells of collection; None where this process collects nothing.
+        keeper: Keeps the store; None where this process may not write.
     """
     app = Application(
         title="keytrail",
@@ -92,6 +96,7 @@ def make_service(
     app.state.collect = collect
     app.state.receive = receive
     app.state.operations = operations or NoOperations()
+    app.state.upkeep = keeper
     app.state.coverage = Coverage(engine, app.state.operations)
     app.state.names = Names()
     problems.install(app, error_page)
@@ -106,6 +111,7 @@ def make_service(
         export,
         ingest,
         pipeline,
+        upkeep,
         system,
         session,
         pages,

@@ -197,3 +197,14 @@ def require(principal: Principal, permission: Permission) -> None:
     """
     if permission not in principal.permissions and "admin" not in principal.permissions:
         raise Forbidden(f"the token lacks the permission {permission!r}")
+
+
+def everything(principal: Principal) -> None:
+    """Make sure of an admin of all organisations, for what can't be told apart by organisation.
+
+    Raises:
+        Forbidden: They are none.
+    """
+    require(principal, "admin")
+    if not principal.scope.whole:
+        raise Forbidden("this is for an admin of all organisations: it can't be told apart by organisation")

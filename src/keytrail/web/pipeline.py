@@ -7,14 +7,14 @@ from typing import Annotated, Any, Final, Protocol
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
-from keytrail.errors import Forbidden, NotAuthorised, RequestError
+from keytrail.errors import NotAuthorised, RequestError
 from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
-from keytrail.web.auth import Principal, require
+from keytrail.web.auth import Principal, everything, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.system import answer, principal
 
@@ -150,7 +150,7 @@ def rejects(
     ] = True,
 ) -> Response:
     """Rejected records whose bytes are still kept, with their bytes. Needs `admin` for all organisations."""
-    _everything(asker)
+    everything(asker)
     if not with_bytes:
         return answer({"data": Ledger(request.app.state.engine).rejects(limit=limit)})
     return answer({"data": _operations(request).dead_letters(limit=limit)})
@@ -159,14 +159,14 @@ def rejects(
 @router.post("/api/v1/rejects/retry", dependencies=WITH_TOKEN, responses=problems())
 def retry(request: Request, asker: Asker, limit: Limit = 1000) -> Response:
     """Try rejected records again, after a fix. Needs `admin` for all organisations."""
-    _everything(asker)
+    everything(asker)
     return answer({"retried": _operations(request).retry(limit=limit)})
 
 
 @router.get("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
 def rebuildable(request: Request, asker: Asker) -> Response:
     """The months that have raw records, and the rollups made from them. Needs `admin` for all organisations."""
-    _everything(asker)
+    everything(asker)
     months = [_month(number) for number in months_of_raw(request.app.state.engine)]
     return answer({"months": months, "tables": _TABLES})
 
@@ -183,7 +183,7 @@ def rebuild(
 
     A month without raw records is left alone. Needs `admin` for all organisations.
     """
-    _everything(asker)
+    everything(asker)
     if table and table not in _TABLES:
         raise RequestError(f"table: one of {', '.join(_TABLES)}")
     first, last = _number(start or date.min), _number(end or date.max)
@@ -225,12 +225,6 @@ def _is_admin(request: Request) -> bool:
     except NotAuthorised:
         return False
     return "admin" in asker.permissions and asker.scope.whole
-
-
-def _everything(asker: Principal) -> None:
-    require(asker, "admin")
-    if not asker.scope.whole:
-        raise Forbidden("this is for an admin of all organisations: it can't be told apart by organisation")
 
 
 def _text(moment: Any) -> str:

@@ -1,0 +1,89 @@
+"""Hold the store against its ledger: the rows of every batch, and every rollup against the raw rows."""
+
+from dataclasses import dataclass
+from typing import Any, Final
+
+from keytrail.store.client import Engine
+from keytrail.store.rebuild import months_of_raw
+from keytrail.store.tables import BATCHES, RAW
+from keytrail.store.writer import Writer
+
+MOST_SHOWN: Final = 100
+
+# A chunk that was confirmed twice, as after a kill between the two, counts once.
+_DIFFERING: Final = f"""
+SELECT batch_id, expected, found, origin FROM (
+    SELECT batch_id, sum(stored) AS expected, any(origin) AS origin
+    FROM (
+        SELECT batch_id, offset, stored, origin FROM {BATCHES} WHERE stored > 0
+        ORDER BY batch_id, offset, written_at LIMIT 1 BY batch_id, offset
+    ) GROUP BY batch_id
+) AS confirmed
+FULL JOIN (SELECT batch_id, count() AS found FROM {RAW} GROUP BY batch_id) AS held USING batch_id
+WHERE expected != found
+ORDER BY batch_id
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Differing:
+    """A batch whose rows are not those that the ledger says.
+
+    Attributes:
+        batch_id: The batch.
+        origin: The list or the file; "" if no chunk of it was confirmed.
+        expected: Rows by the ledger.
+        found: Raw rows.
+    """
+
+    batch_id: str
+    origin: str
+    expected: int
+    found: int
+
+
+@dataclass(frozen=True, slots=True)
+class Verified:
+    """What was found.
+
+    Attributes:
+        batches: Batches in the ledger.
+        records: Raw rows.
+        missing: Rows that the ledger says and that are not there.
+        surplus: Rows that are there and that the ledger does not say: an attempt that was killed and not repeated yet.
+        differing: The first batches that differ.
+        rollups: Rollups that differ from the raw rows: `table month`.
+    """
+
+    batches: int
+    records: int
+    missing: int
+    surplus: int
+    differing: list[Differing]
+    rollups: list[str]
+
+
+def verify(engine: Engine, writer: Writer) -> Verified:
+    """Count the rows of every batch, and add up every rollup.
+
+    Reads the batch of every raw row, so it takes about a second for ten million; what seems to differ is looked at
+    again while nothing is written.
+
+    Raises:
+        StoreError: The engine can't.
+    """
+    rows = _differing(engine)
+    if rows:
+        with writer.paused():
+            rows = _differing(engine)
+    missing = sum(max(row["expected"] - row["found"], 0) for row in rows)
+    surplus = sum(max(row["found"] - row["expected"], 0) for row in rows)
+    shown = [Differing(row["batch_id"], row["origin"], row["expected"], row["found"]) for row in rows[:MOST_SHOWN]]
+    batches = engine.query(f"SELECT uniqExact(batch_id) FROM {BATCHES}").rows[0][0]
+    records = engine.query(f"SELECT count() FROM {RAW}").rows[0][0]
+    rollups = writer.drift(months_of_raw(engine))
+    return Verified(batches, records, missing, surplus, shown, rollups)
+
+
+def _differing(engine: Engine) -> list[dict[str, Any]]:
+    return engine.query(_DIFFERING).dicts()
