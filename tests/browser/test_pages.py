@@ -11,8 +11,8 @@ from tests.browser.conftest import HOSTILE, NOBODY, OTHER, SCREENSHOTS, Open, Se
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (360, 1280, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-TABLES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
-WITH_CHARTS = ("overview", "key", "client", "endpoint", "errors")
+TABLES = ("/", "/changes", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
+WITH_CHARTS = ("overview", "changes", "key", "client", "endpoint", "errors")
 WITHOUT = ("keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
 MOST_SHIFT = 0.05
 MOST_WIRE = 400_000
@@ -31,8 +31,9 @@ def path_of(site: Site, name: str) -> str:
         case "request":
             (row,) = site.product.get("/api/v1/requests?limit=1&code=429")["data"]
             return f"/requests/{row['id']}"
-        case "overview":
-            return "/?range=7d"
+        case "overview" | "changes":
+            # Of a day there is a period before it.
+            return {"overview": "/?range=7d", "changes": "/changes"}[name]
         case _:
             return f"/{name}?range=7d"
 

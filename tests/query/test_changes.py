@@ -75,6 +75,25 @@ def test_the_minute_is_found_in_a_day_too(shops: Shops, baseline: str) -> None:
     assert reply.errors["rows"][0]["contribution"] == 121
 
 
+def test_what_each_key_alone_has_too_little_of(shops: Shops) -> None:
+    keys = [f"{number:08x}" for number in range(1, 41)]
+    calm = [one for key in keys for one in steady(-3600, 3600, 720, key=key)]
+    # One error of each key: none stands out, the endpoint does.
+    failing = [hit(1800 + number, key=key, response_code=502) for number, key in enumerate(keys)]
+    assert found(shops, calm + failing, least_hits=1).errors["rows"] == []
+    reply = found(shops, calm + failing, by="endpoint")
+    assert culprits(reply.errors["rows"]) == [(None, "/a", "5xx", "upstream", "2026-03-01T12:30:00.000Z")]
+    (row,) = reply.errors["rows"]
+    assert (row["api"], row["contribution"], row["endpoint_hits"]) == ("api", 40, 40 * 5 + 40)
+    # One key on many endpoints, at the gateway.
+    spread = [hit(1800 + n, path=f"/{n}", response_code=429, latency_upstream=0, alias="ACME") for n in range(30)]
+    reply = found(shops, calm + spread, by="key")
+    assert culprits(reply.errors["rows"]) == [(K1, None, "4xx", "gateway", "2026-03-01T12:30:00.000Z")]
+    assert (reply.errors["rows"][0]["contribution"], reply.errors["rows"][0]["alias"]) == (30, "ACME")
+    with pytest.raises(RequestError, match="by: one of key_endpoint, key, endpoint is expected"):
+        parse_changes({"by": "path"}, default_zone="UTC")
+
+
 def test_a_slower_upstream_and_a_slower_gateway(shops: Shops) -> None:
     calm = [one for key in (K1, K2, K3) for one in steady(-3600, 1800, key=key)] + steady(1800, 3600, key=K1)
     upstream = steady(1800, 3600, key=K2, latency_total=400, latency_upstream=398)

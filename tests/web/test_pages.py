@@ -7,13 +7,25 @@ from html import unescape
 
 import pytest
 
+from keytrail.query import changes
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product, product, token_entry
 
 ORG = "5e9d9544a1dcd60001d0ed20"
 HTML = {"Accept": "text/html"}
 KEY = "a/key with a slash?"
-PAGES = ("/", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline", "/components")
+PAGES = (
+    "/",
+    "/changes",
+    "/keys",
+    "/clients",
+    "/apis",
+    "/endpoints",
+    "/errors",
+    "/requests",
+    "/pipeline",
+    "/components",
+)
 
 
 @pytest.fixture(scope="module")
@@ -112,15 +124,33 @@ def test_the_zone_of_the_settings_goes_without_saying(behind: Product) -> None:
         ("code=many", "code 'many' is not a number"),
         ("page=0", "page '0' is not a number from 1"),
         ("panel=nothing", "there is no panel 'nothing'"),
+        ("baseline=tomorrow", "baseline 'tomorrow' is not one of previous, yesterday, last_week"),
+        ("least_hits=few", "least_hits 'few' is not a number"),
+        ("by=path", "by: one of key_endpoint, key, endpoint is expected"),
     ],
 )
 def test_what_makes_no_sense_is_named(behind: Product, query: str, says: str) -> None:
     page(behind, "/")
-    answer = behind.http.get(f"/stats/?{query}", headers=HTML)
+    path = "/stats/changes" if query.startswith(("baseline", "least", "by")) else "/stats/"
+    answer = behind.http.get(f"{path}?{query}", headers=HTML)
     assert answer.status_code == 400
     assert says in unescape(answer.text)
     # A program that asks gets the API's form of it.
-    assert behind.http.get(f"/stats/?{query}").json()["Status"] == "Error"
+    assert behind.http.get(f"{path}?{query}").json()["Status"] == "Error"
+
+
+def test_a_panel_says_what_to_do_where_it_costs_too_much(behind: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "MOST_GROUPS", 1)
+    text = page(behind, "/changes")
+    # The charts stand beside it.
+    assert "There are more than 1 groups of key, api, path, code_class: narrow the range" in text
+    assert "data-chart" in text
+
+
+def test_a_baseline_within_the_range_gives_way(behind: Product) -> None:
+    text = page(behind, "/changes?range=7d&baseline=yesterday")
+    assert "Yesterday lies within this range, so it is compared with the period before." in text
+    assert "lies within this range" not in page(behind, "/changes?baseline=yesterday")
 
 
 def test_filters_narrow_every_figure(behind: Product) -> None:

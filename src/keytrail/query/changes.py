@@ -1,8 +1,9 @@
 """What changed: who contributes how much to the change in errors and in p95 latency, since when and where.
 
-Errors: a group (key × endpoint × code class) contributes its errors less those that the baseline lets expect, which are
-its earlier errors times the ratio of the two ranges' lengths. Latency: p95 rises when more hits than before are slower
-than the earlier p95, so a group contributes the share of all hits that are its slow ones, less the same share earlier.
+Errors: a group (key × endpoint × code class, or as asked) contributes its errors less those that the baseline lets
+expect, which are its earlier errors times the ratio of the two ranges' lengths. Latency: p95 rises when more hits than
+before are slower than the earlier p95, so a group contributes the share of all hits that are its slow ones, less the
+same share earlier.
 Both are sums: the contributions of all groups together are the whole change.
 """
 
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from keytrail.errors import TooCostly
 from keytrail.query.ask import bounded
-from keytrail.query.changes_question import BETTER, WORSE, ChangesQuestion
+from keytrail.query.changes_question import BETTER, DEFAULT_GROUP, GROUPS, WORSE, ChangesQuestion
 from keytrail.query.changes_since import CLOCK, Excess, since
 from keytrail.query.ranges import text
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Query, Scope
@@ -22,10 +23,11 @@ from keytrail.query.zones import Span
 from keytrail.store.client import Engine
 from keytrail.store.tables import histogram_range
 
-GROUP: Final = ("key", "api", "path", "code_class")
-"""What contributions are told apart by; API and path are the endpoint."""
+TOLD: Final = GROUPS[DEFAULT_GROUP]
+"""What a row tells; None where it is not told apart."""
 MOST_GROUPS: Final = 50_000
 """Groups that are compared; of more, none is ranked, as a part would pass for the whole."""
+_NAMED_BY: Final = (("key", "latest_alias"), ("api", "latest_api_name"))
 LEAST_SIGMA: Final = 3.0
 """A change that is less than so many times what chance alone gives is not ranked."""
 
@@ -131,6 +133,7 @@ class _Inquiry:
         self._engine = engine
         self._scope = scope
         self._question = question
+        self._group = question.group
         self._statements: list[Answer] = []
         self._now = self._counted(question.range.spans)
         self._before = self._counted(question.baseline.spans)
@@ -181,16 +184,16 @@ class _Inquiry:
 
     def _counted(self, spans: tuple[Span, ...]) -> dict[Key, Counts]:
         metrics = ("hits", "error", "latency", "upstream_latency", "latency_histogram")
-        answer = self._run(self._query(spans, (*GROUP, "error_origin"), metrics, limit=MOST_GROUPS))
+        answer = self._run(self._query(spans, (*self._group, "error_origin"), metrics, limit=MOST_GROUPS))
         if answer.total_rows > MOST_GROUPS:
             raise TooCostly(
-                f"there are more than {MOST_GROUPS} groups of key, endpoint and code class: narrow the range, "
+                f"there are more than {MOST_GROUPS} groups of {', '.join(self._group)}: narrow the range, "
                 "or filter by key or API",
                 400,
             )
         found: dict[Key, Counts] = {}
         for row in answer.rows:
-            found.setdefault(_key(row), Counts()).add(row)
+            found.setdefault(self._key(row), Counts()).add(row)
         return found
 
     def _enough(self, key: Key) -> bool:
@@ -243,19 +246,19 @@ class _Inquiry:
                 series.append(Excess("slow", one.key, slow_now, slow_before * self._scale))
         if not series:
             return {}, {}
-        among = _among(sorted({excess.key for excess in series}))
+        among = _among(self._group, sorted({excess.key for excess in series}))
         names = ("hits", "error", "latency_histogram") if slower else ("hits", "error")
 
         def counted(spans: tuple[Span, ...], step: Any) -> dict[tuple[str, Key], dict[Any, int]]:
             found: dict[tuple[str, Key], dict[Any, int]] = {}
-            for row in self._run(self._query(spans, GROUP, names, among=among, step=step)).rows:
-                found.setdefault(("error", _key(row)), {})[row["step"]] = int(row["error"])
+            for row in self._run(self._query(spans, self._group, names, among=among, step=step)).rows:
+                found.setdefault(("error", self._key(row)), {})[row["step"]] = int(row["error"])
                 slow = sum(
                     int(count)
                     for bucket, count in (row.get("latency_histogram") or {}).items()
                     if self._edge is not None and int(bucket) > self._edge
                 )
-                found.setdefault(("slow", _key(row)), {})[row["step"]] = slow
+                found.setdefault(("slow", self._key(row)), {})[row["step"]] = slow
             return found
 
         began = since(self._question.range, series, counted)
@@ -266,11 +269,16 @@ class _Inquiry:
         if not keys:
             return {}
         found: dict[Key, tuple[str, str]] = {}
+        metrics = [metric for name, metric in _NAMED_BY if name in self._group]
+        among = _among(self._group, sorted(keys))
         # The later range last: its names stand.
         for spans in (self._question.baseline.spans, self._question.range.spans):
-            query = self._query(spans, GROUP, ("latest_alias", "latest_api_name"), among=_among(sorted(keys)))
-            found |= {_key(row): (row["latest_alias"], row["latest_api_name"]) for row in self._run(query).rows}
+            for row in self._run(self._query(spans, self._group, metrics, among=among)).rows:
+                found[self._key(row)] = (row.get("latest_alias", ""), row.get("latest_api_name", ""))
         return found
+
+    def _key(self, row: Mapping[str, Any]) -> Key:
+        return tuple(row[name] for name in self._group)
 
     def _slow_share(self, counts: Counts) -> float:
         return counts.slow(self._edge) / counts.hits if counts.hits else 0.0
@@ -279,7 +287,8 @@ class _Inquiry:
         alias, api_name = names.get(one.key, ("", ""))
         endpoint = one.key[:-1]
         return {
-            **dict(zip(GROUP, one.key, strict=True)),
+            **dict.fromkeys(TOLD),
+            **dict(zip(self._group, one.key, strict=True)),
             "alias": alias,
             "api_name": api_name,
             "contribution": one.contribution,
@@ -322,14 +331,12 @@ class _Inquiry:
         }
 
 
-def _key(row: Mapping[str, Any]) -> Key:
-    return tuple(row[name] for name in GROUP)
-
-
-def _among(keys: Sequence[Key]) -> tuple[Condition, ...]:
+def _among(group: tuple[str, ...], keys: Sequence[Key]) -> tuple[Condition, ...]:
     """That a record is of one of some groups; the first condition lets the order of the rows find them."""
-    each = tuple(AllOf(tuple(Filter(*one) for one in zip(GROUP, ("is",) * 4, key, strict=True))) for key in keys)
-    return (Filter("key", "in", sorted({key[0] for key in keys})), AnyOf(each))
+    each = tuple(
+        AllOf(tuple(Filter(name, "is", value) for name, value in zip(group, key, strict=True))) for key in keys
+    )
+    return (Filter(group[0], "in", sorted({key[0] for key in keys})), AnyOf(each))
 
 
 def _length(spans: Sequence[Span]) -> int:
@@ -337,7 +344,7 @@ def _length(spans: Sequence[Span]) -> int:
 
 
 def _by_endpoint(counts: Mapping[Key, Counts]) -> dict[Key, int]:
-    """Hits of each key on each endpoint, whatever their code."""
+    """Hits of each key on each endpoint (of what is told apart), whatever their code."""
     found: dict[Key, int] = {}
     for key, one in counts.items():
         found[key[:-1]] = found.get(key[:-1], 0) + one.hits

@@ -16,6 +16,13 @@ BOTH: Final = "both"
 DIRECTIONS: Final = (WORSE, BETTER, BOTH)
 BASELINES: Final = {"previous": 0, "yesterday": 1, "last_week": 7}
 """Names of baselines and how many days earlier they lie; 0 is the period before."""
+GROUPS: Final = {
+    "key_endpoint": ("key", "api", "path", "code_class"),
+    "key": ("key", "code_class"),
+    "endpoint": ("api", "path", "code_class"),
+}
+"""What contributions can be told apart by; API and path are the endpoint."""
+DEFAULT_GROUP: Final = "key_endpoint"
 DEFAULT_RANGE: Final = "last_hour"
 DEFAULT_LIMIT: Final = 10
 MOST_ROWS: Final = 50
@@ -30,8 +37,10 @@ CHANGES_FIELDS: Final = {
     "filter": "a condition, as of `/api/v1/query`",
     "baseline": "what it is compared with: `previous` (the period before, if not given), `yesterday` or `last_week` "
     "(the same hours, so many days earlier), or `{from, to}`",
+    "by": "what is told apart: `key_endpoint` (if not given), `endpoint` (all its keys together) or `key` (all its "
+    "endpoints together), each with the code class",
     "direction": "`worse` (if not given): what has more errors or slow hits; `better`: what has less; or `both`",
-    "least_hits": "a key's hits on an endpoint in either range below which it is not judged; "
+    "least_hits": "hits of a key on an endpoint (of what `by` names), in either range, below which it is not judged; "
     f"{DEFAULT_LEAST_HITS} if not given",
     "limit": f"rows of errors and of latency at most, {DEFAULT_LIMIT} if not given; up to {MOST_ROWS}",
 }
@@ -46,14 +55,16 @@ class ChangesQuestion:
         range: The stretch of time that is judged.
         baseline: What it is compared with.
         filters: Conditions, all of which must hold.
+        group: Dimensions that are told apart, the code class last.
         direction: One of `DIRECTIONS`.
-        least_hits: Hits of a key on an endpoint, in either range, below which it is not judged.
+        least_hits: Hits of any code, in either range, below which what is told apart is not judged.
         limit: Rows at most, of each list.
     """
 
     range: Range
     baseline: Range
     filters: tuple[Condition, ...] = ()
+    group: tuple[str, ...] = GROUPS[DEFAULT_GROUP]
     direction: str = WORSE
     least_hits: int = DEFAULT_LEAST_HITS
     limit: int = DEFAULT_LIMIT
@@ -80,6 +91,9 @@ def parse_changes(fields: Mapping[str, Any], *, default_zone: str, now: int | No
     direction = given.get("direction", WORSE)
     if direction not in DIRECTIONS:
         raise RequestError(f"direction: one of {', '.join(DIRECTIONS)} is expected")
+    by = given.get("by", DEFAULT_GROUP)
+    if not isinstance(by, str) or by not in GROUPS:
+        raise RequestError(f"by: one of {', '.join(GROUPS)} is expected")
     baseline = _baseline(given.get("baseline", "previous"), question.range)
     if not baseline.spans:
         raise RequestError("baseline: it has no instant")
@@ -90,6 +104,7 @@ def parse_changes(fields: Mapping[str, Any], *, default_zone: str, now: int | No
         range=question.range,
         baseline=baseline,
         filters=question.filters,
+        group=GROUPS[by],
         direction=direction,
         least_hits=number(given, "least_hits", DEFAULT_LEAST_HITS, 1, 1_000_000),
         limit=number(given, "limit", DEFAULT_LIMIT, 1, MOST_ROWS),

@@ -99,23 +99,30 @@ class Desk:
     ) -> Row:
         """The same question as `/api/v1/query` takes it, its range made of two instants."""
         period = self.state.range
-        edges = [
-            to_moment(at, zone(period.zone)).isoformat(timespec="milliseconds") for at in (period.start, period.end)
-        ]
-        conditions = [
-            {"dimension": item.dimension, "operator": item.operator, "value": item.value}
-            for item in (*self.subject, *self.state.filters(), *where)
-        ]
-        asked: Row = {"metrics": list(metrics), "from": edges[0], "to": edges[1], "zone": period.zone}
+        asked: Row = {"metrics": list(metrics), **self.stretch(period.start, period.end), "zone": period.zone}
         if dimensions := list(by):
             asked["dimensions"] = dimensions
-        if conditions:
-            asked["filter"] = {"and": conditions}
+        asked |= self.condition(where)
         if step:
             asked["step"] = period.step.value
         if ordered := list(order):
             asked["order"] = ordered
         return asked | ({} if limit is None else {"limit": limit})
+
+    def stretch(self, start: int, end: int) -> Row:
+        """A stretch of time as the API takes it: `from` and `to`."""
+        where = zone(self.state.range.zone)
+        return {
+            name: to_moment(at, where).isoformat(timespec="milliseconds") for name, at in (("from", start), ("to", end))
+        }
+
+    def condition(self, where: Iterable[Filter] = ()) -> Row:
+        """The subject, the page's filters and further conditions as the API takes them: `filter`, or nothing."""
+        conditions = [
+            {"dimension": item.dimension, "operator": item.operator, "value": item.value}
+            for item in (*self.subject, *self.state.filters(), *where)
+        ]
+        return {"filter": {"and": conditions}} if conditions else {}
 
     def one(self, *metrics: str, **more: Any) -> Row:
         """A single row without dimensions; empty where there was no hit."""

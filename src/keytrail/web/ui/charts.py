@@ -1,7 +1,7 @@
 """The strip of figures and the charts: what is drawn over time, and the table that it is drawn from."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keytrail.query.request import Filter
@@ -13,10 +13,13 @@ from keytrail.web.ui.ranges import Bucket
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
+Baseline = tuple[str, tuple[Span, ...]]
+"""What a chart is compared with: its name, and its stretches of time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """A number in the strip at the top of a page."""
+    """A number in the strip at the top of a page; `href` opens it, `why` what its change is made of."""
 
     title: str
     value: Any
@@ -24,6 +27,7 @@ class Figure:
     spark: Any = ""
     note: str = ""
     href: str = ""
+    why: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +83,7 @@ def overview_figures(desk: Desk, *, of_key: bool = False) -> list[Figure]:
     now, before = desk.one(*metrics), _before(desk, *metrics)
     buckets, rows = desk.series("hits", "error", "p95_latency", "gateway_overhead")
     hits, old_hits = now.get("hits", 0), before.get("hits")
-    errors_only = state.link("/errors")
+    errors_only, changed = state.link("/errors"), state.link("/changes") if state.compare else ""
 
     def spark(metric: str, tone: str = "") -> Any:
         return figures.spark(filled(buckets, rows, metric), tone)
@@ -93,12 +97,14 @@ def overview_figures(desk: Desk, *, of_key: bool = False) -> list[Figure]:
             spark("error", "bad"),
             note=f"{now.get('error', 0):,} errors",
             href=errors_only,
+            why=changed,
         ),
         Figure(
             "p95 latency",
             figures.ms(now.get("p95_latency"), hits),
             figures.delta(now.get("p95_latency"), before.get("p95_latency"), better="down"),
             spark("p95_latency"),
+            why=changed,
         ),
         Figure(
             "Gateway overhead",
@@ -150,12 +156,17 @@ def traffic(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
         for name in shown
     ]
     if state.compare and shown:
-        earlier, old = desk.series("hits", spans=state.range.before)
-        values = filled(earlier, old, "hits")[: len(buckets)]
-        series.append(
-            Series("period before", "before", [*values, *[None] * (len(buckets) - len(values))], "", "dashed")
-        )
+        series.append(_before_series(desk, "hits", len(buckets), state.range.before))
     return _chart(desk, "", buckets, series, gaps)
+
+
+def _before_series(
+    desk: Desk, metric: str, length: int, spans: tuple[Span, ...], name: str = "period before", **more: Any
+) -> Series:
+    """The same metric of another range, step beside step."""
+    earlier, old = desk.series(metric, spans=spans, **more)
+    values = filled(earlier, old, metric)[:length]
+    return Series(name, "before", [*values, *[None] * (length - len(values))], "", "dashed")
 
 
 def latency(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
@@ -179,9 +190,10 @@ def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
     return _chart(desk, "ms", buckets, series, gaps)
 
 
-def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
-    """Errors over time by who gave them: the gateway itself, or the upstream behind it."""
-    buckets, rows = desk.series("hits", by=("error_origin",), where=(Filter("code", "greater", 399),))
+def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = (), against: Baseline | None = None) -> Chart:
+    """Errors over time by who gave them, the gateway itself or the upstream behind it, and all of a baseline."""
+    failed = (Filter("code", "greater", 399),)
+    buckets, rows = desk.series("hits", by=("error_origin",), where=failed)
     series = [
         Series(
             name,
@@ -191,7 +203,18 @@ def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
         )
         for name in ("gateway", "upstream")
     ]
+    if against:
+        series.append(_before_series(desk, "hits", len(buckets), against[1], against[0], where=failed))
     return _chart(desk, "", buckets, series, gaps)
+
+
+def p95(desk: Desk, gaps: Sequence[tuple[Span, str]], against: Baseline) -> Chart:
+    """The 95th percentile of latency over time, and that of a baseline."""
+    buckets, rows = desk.series("p95_latency")
+    values = [value or None for value in filled(buckets, rows, "p95_latency")]
+    before = _before_series(desk, "p95_latency", len(buckets), against[1], against[0])
+    earlier = replace(before, values=[value or None for value in before.values])
+    return _chart(desk, "ms", buckets, [Series("p95", "p95", values, kind="line"), earlier], gaps)
 
 
 def _chart(

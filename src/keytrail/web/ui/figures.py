@@ -114,11 +114,24 @@ def exact(instant: int, where: str) -> str:
     return f"{moment:%a %-d %b %Y, %H:%M:%S}.{moment.microsecond // 1000:03} {where}"
 
 
+def instant(text: str | None) -> int | None:
+    """An instant as the API writes it, ms; None where there is none."""
+    return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
+
+
 def clock(instant: int, where: str) -> Markup:
     """An instant as date and time to the millisecond, for logs."""
     moment = to_moment(instant, zone(where))
     text = Markup("{}<small>.{:03}</small>").format(f"{moment:%-d %b %H:%M:%S}", moment.microsecond // 1000)
     return _TIME.format(iso=moment.isoformat(timespec="milliseconds"), exact=exact(instant, where), text=text)
+
+
+def minute(instant: int, where: str) -> Markup:
+    """An instant as day and time to the minute."""
+    moment = to_moment(instant, zone(where))
+    return _TIME.format(
+        iso=moment.isoformat(timespec="milliseconds"), exact=exact(instant, where), text=f"{moment:%-d %b %H:%M}"
+    )
 
 
 def day(instant: int, where: str) -> str:
@@ -145,6 +158,22 @@ def url_time(instant: int, where: tzinfo) -> str:
     text = local.isoformat(timespec="minutes" if not local.second and not local.microsecond else "milliseconds")
     again = local.replace(tzinfo=where)
     return text if again.utcoffset() == moment.utcoffset() and not moment.fold else moment.isoformat(timespec="minutes")
+
+
+def signed(value: float | None, unit: str = "") -> Markup:
+    """A change with its sign and unit: one decimal below 10, whole above; None is not known."""
+    if value is None:
+        return NONE
+    size = abs(value)
+    text = f"{size:.1f}" if 0.05 <= size < 9.95 and unit else f"{size:,.0f}"
+    sign = "" if text == "0" else "+" if value > 0 else MINUS
+    return _TITLED.format(title=f"{value:+,.4f}{unit}", text=f"{sign}{text}{unit}")
+
+
+def mean(value: float) -> Markup:
+    """A count that need not be whole: one decimal below 10."""
+    whole = value == int(value) or value >= 9.95
+    return count(round(value)) if whole else _TITLED.format(title=f"{value:,.4f}", text=f"{value:.1f}")
 
 
 def delta(now: float | None, before: float | None, *, better: str = "", points: bool = False) -> Markup:

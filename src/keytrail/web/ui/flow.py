@@ -1,8 +1,6 @@
 """The page about the pipeline: what became of what the gateway wrote, told as `/api/v1/pipeline` tells it."""
 
 from collections.abc import Callable
-from datetime import datetime
-from functools import lru_cache
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
@@ -13,7 +11,7 @@ from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk
 from keytrail.web.ui.charts import Figure
 from keytrail.web.ui.pages import AtDesk, show
-from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.panels import Panel, once
 
 router = APIRouter(include_in_schema=False)
 
@@ -23,11 +21,7 @@ BATCHES: Final = 50
 @router.get("/pipeline")
 def flow(request: Request, desk: AtDesk) -> Response:
     """The ledger, the backlog, gaps, rejected records and the store; a tenant sees what was stored of its own."""
-
-    # One answer for all panels, and none for a page of one panel that does not need it.
-    @lru_cache(maxsize=1)
-    def told() -> dict[str, Any]:
-        return pipeline.told(request, desk.principal, BATCHES)
+    told = once(lambda: pipeline.told(request, desk.principal, BATCHES))
 
     def of(name: str) -> Callable[[], Any]:
         return lambda: told()[name]
@@ -53,18 +47,12 @@ def flow(request: Request, desk: AtDesk) -> Response:
         ranged=False,
         title="Pipeline",
         names=[panel.id for panel in panels[1:]],
-        instant=instant,
     )
-
-
-def instant(text: str | None) -> int | None:
-    """An instant as the API writes it, in ms."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
 
 
 def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:
     totals, now, where = told["totals"], desk.state.range.now, desk.state.range.zone
-    through = instant(told["complete_through"])
+    through = figures.instant(told["complete_through"])
     found = [
         Figure(
             "Complete through",

@@ -41,7 +41,7 @@ def log(request: Request, desk: AtDesk) -> Response:
             live=not cursor,
         ),
     ]
-    least = dict(desk.state.extras).get("min_latency", "")
+    least = desk.state.own("min_latency")
     return show(request, desk, "log.html", panels, title="Requests", searches="Text in the path", least=least)
 
 

@@ -17,7 +17,7 @@ from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, figures, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
-from keytrail.web.ui.commands import curl, explain_url, see_requests
+from keytrail.web.ui.commands import QUERY, curl, explain_url, see_requests
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.ranges import PRESETS
 from keytrail.web.ui.render import page, panel_page
@@ -60,9 +60,26 @@ AtDesk = Annotated[Desk, Depends(at_desk)]
 
 
 def show(
-    request: Request, desk: Desk, template: str, panels: list[Panel], *, ranged: bool = True, **values: Any
+    request: Request,
+    desk: Desk,
+    template: str,
+    panels: list[Panel],
+    *,
+    ranged: bool = True,
+    compares: bool = True,
+    **values: Any,
 ) -> Response:
-    """A page with the header's values."""
+    """A page with the header's values.
+
+    Args:
+        request: The request.
+        desk: Who asks.
+        template: The page's template.
+        panels: Its panels.
+        ranged: It is about a range and can be filtered.
+        compares: The period before can be shown beside the range, or not.
+        values: What its template uses beside that.
+    """
     names: Names = request.app.state.names
     state = desk.state
     here = state.link(page=state.page)
@@ -81,6 +98,8 @@ def show(
         local_end=_local(state, min(state.range.end, state.range.now)),
         panel_url=partial(_panel_url, here),
         ranged=ranged,
+        compares=compares,
+        query_api=QUERY,
         curl=partial(curl, str(request.base_url).rstrip("/")),
         explain_url=partial(explain_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
@@ -129,7 +148,8 @@ def _chips(desk: Desk, names: Names) -> list[dict[str, str]]:
     return found
 
 
-def _gaps(request: Request, desk: Desk) -> list[tuple[Span, str]]:
+def gaps_of(request: Request, desk: Desk) -> list[tuple[Span, str]]:
+    """When nothing was collected in the page's range, each with its cause."""
     coverage: Coverage = request.app.state.coverage
     return coverage.gaps_in(desk.state.range.spans)
 
@@ -155,7 +175,7 @@ def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 
     def drawn(name: str, title: str, make: Callable[..., charts.Chart], *metrics: str, **more: Any) -> Panel:
         by = more.pop("by", ())
         asks = desk.question(*metrics, by=by, step=True)
-        gaps = partial(_gaps, request, desk)
+        gaps = partial(gaps_of, request, desk)
         menu = see_requests(desk)
         return Panel(name, title, "chart", lambda: make(desk, gaps()), asks=asks, menu=menu, size="chart", **more)
 
@@ -250,7 +270,7 @@ def errors(request: Request, desk: AtDesk) -> Response:
             "blame",
             "Gateway or upstream",
             "chart",
-            lambda: charts.blame(desk, _gaps(request, desk)),
+            lambda: charts.blame(desk, gaps_of(request, desk)),
             size="chart",
             wide="w8 x6",
         ),

@@ -1,10 +1,28 @@
 """A panel: a part of a page that is asked for, shown, refreshed and fails by itself."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
+
+from keytrail.web.ui.commands import QUERY
 
 Maker = Callable[[], Any]
+Made = TypeVar("Made")
+
+
+def once(make: Callable[[], Made]) -> Callable[[], Made]:
+    """What several panels are made of: made by the first that needs it, though they are made beside each other."""
+    lock = threading.Lock()
+    made: list[Made] = []
+
+    def get() -> Made:
+        with lock:
+            if not made:
+                made.append(make())
+        return made[0]
+
+    return get
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +38,7 @@ class Panel:
         note: A few words beside the title.
         menu: Text and URL of the entries of its menu.
         asks: The question as the API takes it, for who wants to ask it there; None where it can't.
+        api: The API's path that takes it.
         size: Which skeleton it has while it loads.
         wide: Columns of the grid that it takes, as classes.
         live: It is refreshed while records arrive.
@@ -35,6 +54,7 @@ class Panel:
     note: str = ""
     menu: tuple[tuple[str, str], ...] = ()
     asks: dict[str, Any] | None = None
+    api: str = QUERY
     size: str = "list"
     wide: str = ""
     live: bool = True

@@ -11,7 +11,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from keytrail import __version__
-from keytrail.errors import RequestError, StoreAway, StoreError
+from keytrail.errors import RequestError, StoreAway, StoreError, TooCostly
 from keytrail.web.ui import figures, static
 from keytrail.web.ui.panels import Panel
 
@@ -105,6 +105,9 @@ def _download(text: str, title: str) -> Response:
 def _made(panel: Panel, request_id: str) -> Shown:
     try:
         return Shown(panel, panel.make())
+    except TooCostly as error:
+        # Its text is for the asker: it says what to do.
+        return Shown(panel, error=str(error)[:1].upper() + str(error)[1:] + ".")
     except StoreAway as error:
         log.error("panel failed", panel=panel.id, request_id=request_id, error=str(error))
         return Shown(panel, error="The answer took too long, or the store is busy. A shorter range is quicker.")

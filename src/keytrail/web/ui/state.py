@@ -33,7 +33,7 @@ FILTERS: Final = {
 NOT: Final = "not."
 """Prefix of the parameter of an exclusion."""
 
-EXTRAS: Final = ("min_latency",)
+EXTRAS: Final = ("min_latency", "baseline", "by", "direction", "least_hits")
 """Parameters that one page alone understands."""
 
 _MOST_FILTERS: Final = 40
@@ -108,6 +108,15 @@ class State:
     def values(self, dimension: str) -> list[str]:
         """The wanted values of a dimension."""
         return [one.value for one in self.picked if one.dimension == dimension and one.wanted]
+
+    def own(self, name: str) -> str:
+        """A parameter that one page alone understands; "" where it is not given."""
+        return dict(self.extras).get(name, "")
+
+    def with_own(self, name: str, value: str) -> str:
+        """The URL with such a parameter set, or without it where the value is ""."""
+        rest = tuple(pair for pair in self.extras if pair[0] != name)
+        return self.link(extras=(*rest, (name, value)) if value else rest)
 
     def link(self, path: str | None = None, **changes: Any) -> str:
         """The URL of this state with something changed, back on the first page.

@@ -1,0 +1,83 @@
+"""What changed, for somebody woken at night: who, where, since when, whose fault, and how sure that is."""
+
+import csv
+import shlex
+from typing import Any
+
+import httpx
+from playwright.sync_api import expect
+
+from keytrail.demo.world import build_world
+from tests.browser.conftest import Open, Site
+from tests.product import TOKEN
+
+
+def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, opened: Open) -> None:
+    world = build_world()
+    seen = opened("/")
+    page = seen.page
+    page.locator(".pages").get_by_role("link", name="What changed").click()
+    page.wait_for_url("**/changes")
+    seen.settled()
+    # One key is refused by the gateway since six hours, one endpoint fails behind it.
+    first = page.locator("#p-verdict li").first
+    expect(first.locator("a.main")).to_have_text(world.failing.alias)
+    for words in ("more errors", "4xx from the gateway", " h ago"):
+        expect(first).to_contain_text(words)
+    broken = page.locator("#p-verdict li", has=page.get_by_role("link", name=world.broken[1].path, exact=True))
+    expect(broken).to_contain_text("5xx from the upstream")
+    # Every row is what the API answers to the same question.
+    shown = page.locator("#p-errors tbody tr").evaluate_all(
+        "rows => rows.map(row => [row.querySelector('a.main').textContent,"
+        " ...[...row.cells].slice(1).map(cell => (cell.querySelector('a') || cell).textContent.trim()),"
+        " row.querySelector('time').dateTime])"
+    )
+    answer = asked_by(page.locator("#p-errors [data-copy]").get_attribute("data-copy"))
+    assert shown
+    for cells, row in zip(shown, answer["errors"]["rows"], strict=True):
+        assert cells[:4] == [row["alias"] or row["key"], row["path"], row["code_class"], row["origin"]]
+        assert cells[5] == f"+{row['contribution']:,.0f}"
+        assert cells[7] == f"{row['errors']:,}"
+        assert cells[-1] == row["since"].replace("Z", "+00:00")
+    # And so is the file.
+    page.locator("#p-errors summary").click()
+    with page.expect_download() as download:
+        page.locator("#p-errors").get_by_role("link", name="CSV").click()
+    rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8-sig").splitlines()))
+    assert [(row["key"], row["path"], row["since"]) for row in rows] == [
+        (row["key"], row["path"], row["since"]) for row in answer["errors"]["rows"]
+    ]
+    # A row filters, and opens.
+    page.locator("#p-errors tbody tr").first.get_by_text("4xx").click()
+    seen.settled()
+    assert "code_class=4xx" in page.url
+    page.locator("#p-errors tbody tr").first.get_by_title("See the requests").click()
+    page.wait_for_url("**/requests?*")
+    seen.settled()
+    expect(page.locator("#p-log tbody tr").first).to_contain_text("4")
+    assert seen.faults == []
+
+
+def test_other_baselines_and_what_can_not_be_compared(opened: Open) -> None:
+    seen = opened("/changes?by=endpoint")
+    page = seen.page
+    expect(page.locator("#p-errors thead th").first).to_have_text("Endpoint")
+    page.get_by_role("link", name="Last week").click()
+    seen.settled()
+    assert "baseline=last_week" in page.url
+    assert "by=endpoint" in page.url
+    # There were no records a week ago: more errors than none, and nothing to be slower than.
+    assert page.locator("#p-errors tbody tr").count() >= 1
+    expect(page.locator("#p-latency")).to_contain_text("Nothing to compare with")
+    expect(page.locator("#p-figures")).to_contain_text("no request before")
+    assert seen.faults == []
+
+
+def asked_by(command: str | None) -> Any:
+    """What the API answers to a copied command."""
+    assert command
+    *_, url, flag, body = shlex.split(command)
+    assert flag == "-d"
+    answer = httpx.post(url, content=body, headers={"Authorization": TOKEN}, trust_env=False)
+    assert answer.status_code == 200
+    return answer.json()
