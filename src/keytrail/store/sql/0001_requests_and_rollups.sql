@@ -61,7 +61,7 @@ CREATE TABLE requests (
 ENGINE = MergeTree
 PARTITION BY toYYYYMM(time)
 ORDER BY (org_id, toStartOfHour(time), api_key, time)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 67108864, min_level_for_wide_part = 1;
 
 CREATE TABLE by_key_15m (
     org_id LowCardinality(String),
@@ -96,7 +96,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, api_key, bucket)
 ORDER BY (org_id, api_key, bucket, api_id, path, method, api_version, code, kind, track_path, error_origin, api_name, alias)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_key_15m_view TO by_key_15m AS
 SELECT
@@ -151,7 +151,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, api_key, bucket)
 ORDER BY (org_id, api_key, bucket, api_id, path, method, api_version, code, kind, track_path, error_origin, api_name, alias)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_key_day_view TO by_key_day AS
 SELECT
@@ -205,7 +205,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, oauth_id, bucket)
 ORDER BY (org_id, oauth_id, bucket, api_id, path, method, api_version, code, kind, track_path, error_origin, api_name)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_client_15m_view TO by_client_15m AS
 SELECT
@@ -260,7 +260,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, oauth_id, bucket)
 ORDER BY (org_id, oauth_id, bucket, api_id, path, method, api_version, code, kind, track_path, error_origin, api_name)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_client_day_view TO by_client_day AS
 SELECT
@@ -314,7 +314,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, api_id, bucket)
 ORDER BY (org_id, api_id, bucket, path, method, api_version, code, kind, track_path, error_origin, api_name)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_api_15m_view TO by_api_15m AS
 SELECT
@@ -367,7 +367,7 @@ ENGINE = AggregatingMergeTree
 PARTITION BY toYYYYMM(bucket)
 PRIMARY KEY (org_id, api_id, bucket)
 ORDER BY (org_id, api_id, bucket, path, method, api_version, code, kind, track_path, error_origin, api_name)
-SETTINGS non_replicated_deduplication_window = 10000;
+SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 1073741824;
 
 CREATE MATERIALIZED VIEW by_api_day_view TO by_api_day AS
 SELECT
