@@ -1,0 +1,24 @@
+"""Temporary folders in memory: most of what a test of the store waits for is the making and removing of small files.
+
+A test that kills keeps what it claims: the kernel holds what a killed process has written, on a disk or in memory.
+"""
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+MEMORY = Path("/dev/shm")
+ROOM = 4 * 2**30
+"""Bytes that the folders of all tests take at most, with room to spare."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if "TMPDIR" in os.environ or config.option.basetemp:
+        return
+    if MEMORY.is_dir() and os.access(MEMORY, os.W_OK) and shutil.disk_usage(MEMORY).free >= ROOM:
+        # In the environment, so that the workers and the processes that tests start go there too.
+        os.environ["TMPDIR"] = str(MEMORY)
+        tempfile.tempdir = None
