@@ -16,7 +16,8 @@ from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
 from tests.collect.conftest import PLAIN
 from tests.collect.redis_servers import Server, Servers, wait_for
-from tests.faults.rig import Feed, drain, encoded, kill, reckon, start, waiting, write_config
+from tests.faults.process import Collecting
+from tests.faults.rig import Feed, drain, encoded, reckon, waiting, write_config
 from tests.product import ADMIN, Product, product, token_entry
 
 pytestmark = pytest.mark.redis
@@ -130,11 +131,12 @@ def test_a_term_at_any_moment_loses_nothing_and_leaves_no_lease(own_servers: Ser
     feed = Feed(client)
     with feed.running():
         for _ in range(3):
-            process = start(config)
+            process = Collecting(config)
+            process.until_it_collects()
             time.sleep(chance.uniform(0, 1.5))
             process.terminate()
             assert process.wait(30) == 0
-            kill(process)
+            process.kill()
             now = time.time() * 1000
             for key in client.scan_iter("keytrail:*"):
                 if client.type(key) == b"zset":
@@ -171,10 +173,7 @@ def test_two_gateways_at_once(own_servers: Servers, tmp_path: Path) -> None:
         ]
 
 
-def test_another_store_is_a_competing_reader(
-    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(rivals, "LOOK_FOR_RIVALS_EVERY", 0.5)
+def test_another_store_is_a_competing_reader(own_servers: Servers, tmp_path: Path) -> None:
     server = own_servers.start()
     client = server.client()
     rival = Source(
@@ -193,3 +192,26 @@ def test_another_store_is_a_competing_reader(
     assert taken is not None
     assert (taken.count, taken.takes) == (40, 1), "theirs was never touched"
     rival.close()
+
+
+def test_a_list_that_shrinks_has_a_competing_reader(
+    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that pops leaves no other trace than a list shorter than it was a moment ago."""
+    monkeypatch.setattr(rivals, "LOOK_FOR_RIVALS_EVERY", 0.5)  # What is found is kept as often.
+    client = own_servers.start().client()
+    pushed = popped = 0
+    with collector(tmp_path, own_servers.running[0]) as running:
+
+        def noticed() -> bool:
+            nonlocal pushed, popped
+            for _ in range(5):
+                push(client, pushed, 200)
+                pushed += 200
+                popped += sum(client.lpop(PLAIN) is not None for _ in range(150))
+            return running.query("SELECT DISTINCT cause FROM gaps") == [("competing_reader",)]
+
+        wait_for(noticed, 20, "gap")
+        wait_for(lambda: stored(running) == pushed - popped, 5, "what was left")
+        answer = running.http.get("/api/v1/pipeline", headers={"Authorization": ADMIN}).json()
+        assert "competing_reader" in {gap["cause"] for gap in answer["gaps"]}

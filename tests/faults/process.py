@@ -1,18 +1,18 @@
 """A collector as a process of its own that can be told to die at a point of the protocol.
 
-    python -m tests.faults.process CONFIG [POINT NUMBER]
-
-POINT is one of `POINTS`; the process kills itself with SIGKILL at the NUMBER-th time that it gets there. The point
-`wrong_order` is no death but a fault: it lets go of a chunk before the store has it, as the vendor's pump does.
+To import what a collector needs takes longer than to open its store, so processes are forked from one that has imported
+it all, except the engine: that starts threads, so each child loads it anew.
 """
 
+import contextlib
+import multiprocessing
 import os
 import signal
-import sys
 import threading
 from collections.abc import Callable
+from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from keytrail.cli.collecting import collecting
 from keytrail.cli.wiring import assembled
@@ -22,6 +22,54 @@ from keytrail.store import client, writer
 from keytrail.telemetry import set_up_logging
 
 POINTS = ("sealed", "taken", "before_insert", "in_insert", "raw_inserted", "confirmed", "advanced")
+SEAL_EVERY: Final = 0.3
+SEAL_AT_LEAST_EVERY: Final = 1.0
+"""Seconds; the shortest that the protocol allows, so that a short life passes each step several times."""
+_FORKING = multiprocessing.get_context("forkserver")
+# The main module of the tests too: each child imports it.
+_FORKING.set_forkserver_preload([__name__, "pytest"])
+
+
+class Collecting:
+    """A collector in a process of its own, which begins at once.
+
+    Args:
+        config: Its settings.
+        point: One of `POINTS`: it kills itself with SIGKILL at the `number`-th time that it gets there. `wrong_order`
+            is a fault: it lets go of a chunk before the store has it, as the vendor's pump does, and dies in between.
+        number: See `point`.
+    """
+
+    def __init__(self, config: Path, point: str = "", number: int = 1) -> None:
+        self._said, says = _FORKING.Pipe(duplex=False)
+        self._process = _FORKING.Process(target=_collect, args=(config, point, number, says))
+        self._process.start()
+        says.close()
+
+    def until_it_collects(self) -> None:
+        """Return once it has opened its store and collects, or is dead."""
+        with contextlib.suppress(EOFError):
+            self._said.recv()
+
+    @property
+    def status(self) -> int | None:
+        """Exit status, negative for a signal; None while it lives."""
+        return self._process.exitcode
+
+    def wait(self, seconds: float = 30) -> int | None:
+        """Its exit status once it has ended; None if it has not by then."""
+        self._process.join(seconds)
+        return self.status
+
+    def terminate(self) -> None:
+        """Tell it to end in good order."""
+        self._process.terminate()
+
+    def kill(self) -> None:
+        """Kill it, if it lives, and wait until it is gone."""
+        self._process.kill()
+        self._process.join(30)
+        self._said.close()
 
 
 def die() -> None:
@@ -90,21 +138,17 @@ def arm(point: str, number: int) -> None:
 
         loop.Collector._store = let_go_first  # type: ignore[method-assign] # the fault that is put in
     else:
-        sys.exit(f"no point is called {point!r}")
+        raise ValueError(point)
 
 
-def main() -> None:
+def _collect(config: Path, point: str, number: int, says: Connection) -> None:
     """Collect until SIGTERM."""
-    config, *rest = sys.argv[1:]
-    if rest:
-        arm(rest[0], int(rest[1]))
-    set_up_logging("text", level=30)
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
-    with assembled(load(Path(config)), wait=10) as parts, collecting(parts.collectors):
-        print("collecting", flush=True)
+    loop.SEAL_EVERY, loop.SEAL_AT_LEAST_EVERY = SEAL_EVERY, SEAL_AT_LEAST_EVERY  # type: ignore[misc]
+    if point:
+        arm(point, number)
+    set_up_logging("text", level=30)
+    with assembled(load(config), wait=10) as parts, collecting(parts.collectors):
+        says.send("collecting")
         ended.wait()
-
-
-if __name__ == "__main__":
-    main()

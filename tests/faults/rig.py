@@ -2,11 +2,7 @@
 
 import contextlib
 import itertools
-import os
 import random
-import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,16 +14,16 @@ import redis
 
 from keytrail.store.client import Engine
 from keytrail.store.rebuild import differing
+from tests.faults.process import Collecting
 from tests.oracle.records import Record, to_msgpack, to_protobuf
 from tests.product import product
 
-ROOT = Path(__file__).parents[2]
 LISTS = (
     "analytics-tyk-system-analytics",
     "analytics-tyk-system-analytics_3",
     "analytics-tyk-system-analytics_7_protobuf",
 )
-POISON_EVERY = 251
+POISON_EVERY = 1_009
 START_NS = 1_790_000_000 * 1_000_000_000
 
 
@@ -107,41 +103,18 @@ def write_config(folder: Path, port: int, **redis_settings: object) -> Path:
     return config
 
 
-def start(config: Path, *arguments: str) -> "subprocess.Popen[str]":
-    """A collector; returns once it collects, or is dead."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.process", str(config), *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "src"), str(ROOT)])},
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    return process
-
-
-def kill(process: "subprocess.Popen[str]") -> None:
-    with contextlib.suppress(ProcessLookupError):
-        process.send_signal(signal.SIGKILL)
-    process.wait(30)
-    if process.stdout:
-        process.stdout.close()
-
-
 def drain(config: Path, client: Any) -> None:
     """Collect until nothing is left in Redis, then end in good order."""
-    process = start(config)
+    process = Collecting(config)
     deadline = time.monotonic() + 120
     try:
         while time.monotonic() < deadline and waiting(client):
-            assert process.poll() is None
-            time.sleep(0.2)
-    finally:
+            assert process.status is None
+            time.sleep(0.1)
         process.terminate()
-        status = process.wait(60)
-        kill(process)
-    assert status == 0
+        assert process.wait(60) == 0
+    finally:
+        process.kill()
     assert waiting(client) == 0
 
 
@@ -182,6 +155,14 @@ def reckon(folder: Path, feed: Feed) -> Reckoning:
             taken=int(ledger[0]),
             stored=int(ledger[1]),
         )
+
+
+def exact(found: Reckoning, feed: Feed) -> None:
+    """Every record ended in exactly one place, and nothing else did."""
+    assert (found.lost, found.doubled, found.strange, found.drift) == (0, 0, 0, ())
+    assert found.rejected == feed.poison
+    assert found.stored == len(feed.pushed)
+    assert found.taken == found.stored + found.rejected
 
 
 def group_drift(engine: Engine) -> Iterator[str]:

@@ -7,7 +7,8 @@ import pytest
 
 from tests.collect.redis_servers import Servers
 from tests.collect.test_loop import again
-from tests.faults.rig import Feed, drain, kill, reckon, start, write_config
+from tests.faults.process import Collecting
+from tests.faults.rig import Feed, drain, reckon, write_config
 
 pytestmark = pytest.mark.redis
 
@@ -19,14 +20,15 @@ def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     config = write_config(tmp_path, server.port)
     feed = Feed(server.client(), rate=1_000)
     try:
-        process = start(config)
+        process = Collecting(config)
+        process.until_it_collects()
         with feed.running():
             for _ in range(5):
                 time.sleep(1)
                 server.stop()
                 server = again(servers, first, *durable)
-        assert process.poll() is None
-        kill(process)
+        assert process.status is None
+        process.kill()
         drain(config, server.client())
         found = reckon(tmp_path, feed)
     finally:
