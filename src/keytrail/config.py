@@ -201,6 +201,7 @@ class Token(_Section):
         None, description="The only keys that it sees: as stored (the hash), or the secret.", repr=False
     )
     oauth_clients: list[str] | None = Field(None, description="The only ids of OAuth clients that it sees.")
+    consumers: list[str] | None = Field(None, description="The only ids of consumers of the directory that it sees.")
     rate: int | None = Field(
         None, ge=0, description="Requests a minute that it may send; 0 is no limit, by default `server.rate`."
     )

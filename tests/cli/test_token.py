@@ -9,7 +9,7 @@ from keytrail.web.auth import Gate
 from tests.cli.command import Ran
 
 Keytrail = Callable[..., Ran]
-NARROW = ["--key", "s3cret", "--key", "0cf682d6", "--oauth-client", "c1"]
+NARROW = ["--key", "s3cret", "--key", "0cf682d6", "--oauth-client", "c1", "--consumer", "acme"]
 
 
 def test_the_entry_lets_the_token_in(keytrail: Keytrail, tmp_path: Path) -> None:
@@ -35,8 +35,8 @@ def test_the_entry_lets_the_token_in(keytrail: Keytrail, tmp_path: Path) -> None
     hashed = "1ec1c26b50d5d3c58d9583181af8076655fe00756bf7285940ba3670f99fcba0"
     assert second.scope.keys is not None
     assert {"s3cret", hashed, "0cf682d6"} <= second.scope.keys
-    assert second.scope.oauth_clients == frozenset({"c1"})
-    assert (first.scope.keys, first.scope.oauth_clients) == (None, None)
+    assert (second.scope.oauth_clients, second.scope.consumers) == (frozenset({"c1"}), frozenset({"acme"}))
+    assert (first.scope.keys, first.scope.oauth_clients, first.scope.consumers) == (None, None, None)
     assert (second.name, second.permissions) == ("é 'x'", frozenset({"ingest", "logs"}))
     with pytest.raises(NotAuthorised):
         gate.bearer(f"Bearer {tokens[0]}x")

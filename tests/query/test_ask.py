@@ -235,6 +235,14 @@ def test_instants_as_edges(shops: Shops) -> None:
     assert [(row["step"], row["hits"]) for row in reply.rows] == [("2026-03-01T12:00", 2)]
 
 
+def test_a_table_without_rows_has_no_least(shops: Shops) -> None:
+    """Of a range that several tables answer, one of which has nothing."""
+    shops.stock(in_one([hit(0, latency_total=7)]))
+    edges = {"from": "2026-03-01T11:50:01Z", "to": "2026-03-01T13:00:00Z"}
+    (row,) = answered(shops, DAY, **edges, metrics=["min_latency", "first_hit", "hits"]).rows
+    assert row == {"min_latency": 7, "first_hit": "2026-03-01T12:00:00.000Z", "hits": 1}
+
+
 def test_a_question_for_single_requests_says_so_and_is_bounded(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
     shops.stock(in_one([hit(n, user_agent=f"agent {n % 3}") for n in range(50)]))
     rolled = answered(shops, DAY, dimensions=["path"], metrics=["hits", "p95_latency", "distinct_keys"])

@@ -13,6 +13,7 @@ from keytrail.query import changes as changing
 from keytrail.query.changes import Changes, changes
 from keytrail.query.changes_question import parse_changes
 from keytrail.query.request import Scope
+from keytrail.store.consumers import Link, replace_links
 from tests.oracle.records import SECOND, Record
 from tests.oracle.strategies import ORGS
 from tests.query.shops import Shops, in_one
@@ -90,7 +91,7 @@ def test_what_each_key_alone_has_too_little_of(shops: Shops) -> None:
     reply = found(shops, calm + spread, by="key")
     assert culprits(reply.errors["rows"]) == [(K1, None, "4xx", "gateway", "2026-03-01T12:30:00.000Z")]
     assert (reply.errors["rows"][0]["contribution"], reply.errors["rows"][0]["alias"]) == (30, "ACME")
-    with pytest.raises(RequestError, match="by: one of key_endpoint, key, endpoint is expected"):
+    with pytest.raises(RequestError, match="by: one of key_endpoint, key, endpoint, consumer_"):
         parse_changes({"by": "path"}, default_zone="UTC")
 
 
@@ -110,6 +111,29 @@ def test_a_slower_upstream_and_a_slower_gateway(shops: Shops) -> None:
     assert reply.latency["p95_latency"] == 407.5
     assert reply.latency["rest"] == pytest.approx(0)
     assert reply.errors["rows"] == []
+
+
+def test_a_consumer_whose_keys_were_rotated_is_one_culprit(shops: Shops) -> None:
+    calm = [one for key in (K1, K2, K3) for one in steady(-3600, 3600, key=key)]
+    # Too few of each key, and two of one consumer.
+    failing = [
+        *steady(1200, 2400, 120, key=K1, path="/b", response_code=502),
+        *steady(2400, 3600, 120, key=K2, path="/b", response_code=502),
+    ]
+    shops.stock(in_one(calm + failing))
+    links = [Link(shops.org, "acme", "ACME", "key", K1), Link(shops.org, "acme", "ACME", "key", K2)]
+    replace_links(shops.product.parts.engine, shops.org, links)
+    rows = {}
+    for by in ("consumer_endpoint", "consumer", "key_endpoint"):
+        question = parse_changes(HOUR | {"by": by}, default_zone="UTC")
+        reply = changes(shops.product.parts.engine, Scope(shops.org), question)
+        rows[by] = reply.errors["rows"]
+        assert reply.errors["change"] == 20
+    assert rows["key_endpoint"] == []
+    (row,) = rows["consumer_endpoint"]
+    assert (row["consumer"], row["key"], row["path"], row["errors"]) == ("acme", None, "/b", 20)
+    assert row["since"] == "2026-03-01T12:20:00.000Z"
+    assert [(row["consumer"], row["path"], row["errors"]) for row in rows["consumer"]] == [("acme", None, 20)]
 
 
 def test_nothing_changed(shops: Shops) -> None:

@@ -11,7 +11,7 @@ import pytest
 from keytrail.query.consumers import activity
 from keytrail.query.ranges import between
 from keytrail.query.request import Scope
-from keytrail.store.consumers import Link
+from keytrail.store.consumers import Link, replace_links
 from tests.oracle.records import SECOND, Record
 from tests.oracle.strategies import ORGS
 from tests.query.shops import Shops, in_one
@@ -65,6 +65,7 @@ def test_a_rotated_key_is_one_consumer(shops: Shops, more: Sequence[tuple[str, s
     shops.stock(in_one(records))
     given = [*(("key", *one) for one in ROTATED), *more]
     links = [Link(shops.org, "acme", "ACME", kind, value, at(a), at(b)) for kind, value, a, b in given]
+    replace_links(shops.product.parts.engine, shops.org, links)
     asked = between("2026-03-01", "2026-03-03", "Asia/Kathmandu")
     found = activity(shops.product.parts.engine, Scope(shops.org), links, asked, 100)
     edges = [datetime.fromisoformat(edge) for edge in asked.edges]
@@ -98,6 +99,7 @@ def test_what_never_came_and_a_limited_scope(shops: Shops) -> None:
     links = [Link(shops.org, "acme", "ACME", "key", value) for value in KEYS[:2]]
     asked = between("2026-03-01", "2026-03-01", "UTC")
     engine = shops.product.parts.engine
+    replace_links(engine, shops.org, links)
     found = activity(engine, Scope(shops.org), links, asked, 100)
     assert [(one["hits"], one["first_seen"], one["from"], one["until"]) for one in found.links] == [
         (1, "2026-03-01T00:00:00.000Z", None, None),

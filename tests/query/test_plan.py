@@ -150,7 +150,8 @@ def test_no_time_at_all() -> None:
 def test_the_scope_stands_in_every_source() -> None:
     spans = day_range(date(2026, 1, 1), date(2026, 1, 31), "America/St_Johns")
     asked = question(spans, "America/St_Johns", scope=Scope("of mine", frozenset({"a", "b"})))
-    sql, values = build(asked, plan(asked))
+    sql, statement = build(asked, plan(asked))
+    values = statement.parameters
     sources = sql.split("UNION ALL")
     assert len(sources) == 2
     for source in sources:
@@ -171,7 +172,8 @@ def test_no_value_stands_in_the_text_of_a_statement() -> None:
         Filter("version", "is_not", evil),
     )
     asked = question(spans, scope=Scope(evil, frozenset({evil})), filters=filters, limit=1, offset=2)
-    sql, values = build(asked, plan(asked))
+    sql, statement = build(asked, plan(asked))
+    values = statement.parameters
     assert "OR 1" not in sql
     assert len(values) == len(filters) + 6
 
@@ -233,8 +235,8 @@ def test_the_table_has_what_the_scope_needs(limits: dict[str, Any], tables: set[
     asked = question(spans, scope=Scope("o", **limits))
     chosen = plan(asked)
     assert {re.sub("_(15m|day)$", "", segment.table) for segment in chosen.segments} == tables
-    sql, parameters = build(asked, chosen)
-    bound = [value for value in parameters.values() if isinstance(value, list)]
+    sql, statement = build(asked, chosen)
+    bound = [value for value in statement.parameters.values() if isinstance(value, list)]
     for values in limits.values():
         assert sorted(values) in bound
     assert sql.count("org_id =") == len(chosen.segments)

@@ -126,7 +126,7 @@ def test_the_zone_of_the_settings_goes_without_saying(behind: Product) -> None:
         ("panel=nothing", "there is no panel 'nothing'"),
         ("baseline=tomorrow", "baseline 'tomorrow' is not one of previous, yesterday, last_week"),
         ("least_hits=few", "least_hits 'few' is not a number"),
-        ("by=path", "by: one of key_endpoint, key, endpoint is expected"),
+        ("by=path", "by: one of key_endpoint, key, endpoint, consumer_endpoint, consumer is expected"),
     ],
 )
 def test_what_makes_no_sense_is_named(behind: Product, query: str, says: str) -> None:

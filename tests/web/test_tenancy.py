@@ -1,121 +1,36 @@
 """Every route of the description, walked by tokens of two tenants and by tokens that see a part: nothing crosses.
 
-Each record's texts name it alone or what it belongs to, so that any text of a record that a token may not see betrays a
-leak; and where an answer counts, the count is the plain number of the records that the token may see.
+Where an answer counts, the count is the plain number of the records that the token may see.
 """
 
 import io
 import json
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
-from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from keytrail.query.catalog import DIMENSIONS
-from tests.oracle.records import SECOND, Record, to_msgpack
+from tests.oracle.records import Record, to_msgpack
 from tests.product import ADMIN, Product, product, token_entry
-
-NOON = int(datetime(2026, 3, 1, 12, tzinfo=UTC).timestamp())
-DAYS = {
-    f"{end}_{part}": value
-    for end, day in (("start", "1"), ("end", "2"))
-    for part, value in (("day", day), ("month", "3"), ("year", "2026"))
-}
-RANGE = "/" + "/".join(f"{{{name}}}" for name in DAYS)
-ORGS = ("orgaa", "orgbb")
-APIS = {org: [f"api-{org}-{n}" for n in (1, 2)] for org in ORGS}
-SECRETS = {org: f"secret-of-{org}" for org in ORGS}
-# What is shaped like a hash is kept, and a secret is hashed.
-GIVEN = {org: [SECRETS[org], sha256(org.encode()).hexdigest()] for org in ORGS}
-STORED = {SECRETS[org]: sha256(SECRETS[org].encode()).hexdigest() for org in ORGS}
-CLIENTS = {org: [f"client-{org}-{n}" for n in (1, 2)] for org in ORGS}
-
-
-def stock() -> Iterator[Record]:
-    cells = [(o, a, k, c) for o in ORGS for a in APIS[o] for k in GIVEN[o] for c in CLIENTS[o]]
-    for place, (org, api, key, client) in enumerate(cells):
-        for nth in range(place % 5 + 4):
-            mark = f"mark-{place:02}-{nth}"
-            yield Record(
-                timestamp=(NOON + place * 5000 + nth) * SECOND,
-                org_id=org,
-                api_id=api,
-                api_name=f"name of {api}",
-                api_key=key,
-                alias=f"alias of {STORED.get(key, key)}",
-                oauth_id=client,
-                path=f"/{mark}",
-                raw_path=f"/{mark}",
-                host=f"{mark}.example",
-                user_agent=f"agent {mark}",
-                response_code=[200, 500][nth % 2],
-                latency_total=place,
-                tags=(f"tag-{mark}", f"pol-{mark}"),
-                is_mcp=nth in {2, 3},
-                mcp_method="tools/call" if nth in {2, 3} else "",
-                mcp_primitive_type="tool" if nth in {2, 3} else "",
-                mcp_primitive_name=f"tool {mark}" if nth in {2, 3} else "",
-            )
-
-
-RECORDS = list(stock())
-
-
-def texts(record: Record) -> set[str]:
-    """What names a record or what it belongs to."""
-    mark = record.path.removeprefix("/")
-    key = STORED.get(record.api_key, record.api_key)
-    return {mark, record.org_id, record.api_id, key, record.api_key, record.oauth_id}
-
-
-@dataclass(frozen=True)
-class Tenant:
-    """A token and what it may see."""
-
-    token: str
-    sees: Callable[[Record], bool]
-    org: str = ORGS[0]
-    permissions: tuple[str, ...] = ("analytics", "logs", "ingest")
-    limits: tuple[tuple[str, list[str]], ...] = ()
-
-    @property
-    def records(self) -> list[Record]:
-        return [record for record in RECORDS if self.sees(record)]
-
-    @property
-    def strange(self) -> set[str]:
-        """Texts that no record has which it sees."""
-        return set().union(*map(texts, RECORDS)) - set().union(*map(texts, self.records)) - {self.org}
-
-
-A, B = ORGS
-TENANTS = (
-    Tenant("of a", lambda r: r.org_id == A),
-    Tenant("of b", lambda r: r.org_id == B, B),
-    Tenant("admin of a", lambda r: r.org_id == A, permissions=("admin",)),
-    Tenant("api", lambda r: r.api_id == APIS[A][0], limits=(("apis", APIS[A][:1]),)),
-    Tenant("stored", lambda r: r.api_key == SECRETS[B], B, limits=(("keys", [STORED[SECRETS[B]]]),)),
-    Tenant("client", lambda r: r.oauth_id == CLIENTS[A][1], limits=(("oauth_clients", CLIENTS[A][1:]),)),
-    # Beside its own, what is another organisation's.
-    Tenant("foreign key", lambda r: r.api_key == GIVEN[A][1], limits=(("keys", [GIVEN[A][1], *GIVEN[B]]),)),
-    Tenant(
-        "all three",
-        lambda r: (r.api_id, r.api_key, r.oauth_id) == (APIS[A][0], SECRETS[A], CLIENTS[A][0]),
-        limits=(("apis", APIS[A][:1]), ("keys", GIVEN[A][:1]), ("oauth_clients", CLIENTS[A][:1])),
-    ),
-    Tenant("nothing", lambda r: False, limits=(("keys", []),)),
-    Tenant(
-        "admin of a key everywhere",
-        lambda r: r.api_key == SECRETS[B],
-        "*",
-        permissions=("admin",),
-        limits=(("keys", [SECRETS[B]]),),
-    ),
+from tests.web.tenants import (
+    APIS,
+    CLIENTS,
+    CONSUMERS,
+    DAYS,
+    GIVEN,
+    NOON,
+    ORGS,
+    RANGE,
+    RECORDS,
+    SECRETS,
+    STORED,
+    TENANTS,
+    A,
+    B,
+    Tenant,
 )
 
 
@@ -126,6 +41,10 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     with product(tmp_path_factory.mktemp("store"), tokens=tokens) as started:
         # Both tenants' records in each batch.
         assert started.put(to_msgpack(record) for record in RECORDS).stored == len(RECORDS)
+        for org, consumer in CONSUMERS.items():
+            body = f"consumer,kind,value\n{consumer},key,{GIVEN[org][1]}\n"
+            put = started.http.put(f"/api/v1/consumers?org={org}", content=body, headers={"Authorization": ADMIN})
+            assert put.status_code == 200, put.text
         yield started
 
 
@@ -173,6 +92,8 @@ CLOSED = {
     "/api/v1/rejects",
     "/api/v1/rejects/retry",
     "/api/v1/rebuild",
+    "/api/v1/backup",
+    "/api/v1/verify",
     "/api/v1/imports/{batch}/{offset}",
     "/api/v1/ingest",
 }
@@ -301,6 +222,21 @@ def _is(key: str) -> dict[str, str]:
 
 
 @tenants
+def test_what_a_consumer_is_tells_nothing_of_others(running: Product, tenant: Tenant) -> None:
+    """Neither by what is found nor by the values that `explain` shows."""
+    for org, consumer in CONSUMERS.items():
+        mine = [r for r in tenant.records if r.org_id == org and r.api_key == GIVEN[org][1]]
+        of_it = {"dimension": "consumer", "operator": "is", "value": consumer}
+        asked = {"from": "2026-03-01", "to": "2026-03-02", "filter": of_it, "explain": True, "dimensions": ["path"]}
+        answer = ask(running, tenant, "/api/v1/query", "POST", json=asked).json()
+        assert sum(row["hits"] for row in answer["rows"]) == len(mine)
+        found = ask(running, tenant, f"/api/v1/requests?limit=1000&consumer={consumer}").json()["data"]
+        assert len(found) == len(mine)
+        lines = ask(running, tenant, f"/api/v1/export?format=ndjson&consumer={consumer}").text.splitlines()
+        assert len(lines) == len(mine)
+
+
+@tenants
 def test_single_requests(running: Product, tenant: Tenant, rows: dict[str, str]) -> None:
     seen = {record.path.removeprefix("/") for record in tenant.records}
     found = ask(running, tenant, "/api/v1/requests?limit=1000").json()["data"]
@@ -331,7 +267,7 @@ def test_operations(running: Product, tenant: Tenant) -> None:
         assert organisations.json()["data"] == [{"org": org, "records": n} for org, n in sorted(counts.items())]
     else:
         assert organisations.status_code == 403
-    for path in ("/api/v1/rejects", "/api/v1/rebuild"):
+    for path in ("/api/v1/rejects", "/api/v1/rebuild", "/api/v1/verify", "/api/v1/backup"):
         assert ask(running, tenant, path).status_code == 403
     for path in ("/api/v1/rejects/retry", "/api/v1/rebuild"):
         assert ask(running, tenant, path, "POST").status_code == 403
@@ -360,30 +296,25 @@ def test_changes(running: Product, tenant: Tenant) -> None:
     answer = ask(running, tenant, "/api/v1/changes?from=2026-03-01&to=2026-03-02&least_hits=1")
     assert answer.status_code == 200
     assert answer.json()["errors"]["now"] == len(list(filter(failed, tenant.records)))
+    answer = ask(running, tenant, "/api/v1/changes?from=2026-03-01&to=2026-03-02&least_hits=1&by=consumer_endpoint")
+    assert answer.json()["errors"]["now"] == len(list(filter(failed, tenant.records)))
 
 
-@pytest.fixture(scope="module")
-def _directory(running: Product) -> None:
-    """A consumer of each organisation, that has its second key."""
-    for org in ORGS:
-        body = f"consumer,kind,value\nconsumer-of-{org},key,{GIVEN[org][1]}\n"
-        put = running.http.put(f"/api/v1/consumers?org={org}", content=body, headers={"Authorization": ADMIN})
-        assert put.status_code == 200, put.text
-
-
-@pytest.mark.usefixtures("_directory")
 @tenants
 def test_consumers(running: Product, tenant: Tenant) -> None:
     listed = ask(running, tenant, "/api/v1/consumers")
     shown = {
-        org: ask(running, tenant, f"/api/v1/consumers/consumer-of-{org}?from=2026-03-01&to=2026-03-02") for org in ORGS
+        org: ask(running, tenant, f"/api/v1/consumers/{CONSUMERS[org]}?from=2026-03-01&to=2026-03-02") for org in ORGS
     }
-    if tenant.limits:
+    if {name for name, _ in tenant.limits} - {"consumers"}:
         assert [each.status_code for each in (listed, *shown.values())] == [403] * 3
         return
-    assert [each["id"] for each in listed.json()["data"]] == [f"consumer-of-{tenant.org}"]
+    seen = {CONSUMERS[tenant.org]} & {*dict(tenant.limits).get("consumers", CONSUMERS.values())}
+    assert {each["id"] for each in listed.json()["data"]} == seen
     assert {org: each.status_code for org, each in shown.items()} == {
-        org: 200 if org == tenant.org else 404 for org in ORGS
+        org: 200 if CONSUMERS[org] in seen else 404 for org in ORGS
     }
+    if not seen:
+        return
     mine = [record for record in tenant.records if record.api_key == GIVEN[tenant.org][1]]
     assert shown[tenant.org].json()["totals"]["hits"] == len(mine)

@@ -39,6 +39,9 @@ def create(
     oauth_client: Annotated[
         list[str] | None, typer.Option("--oauth-client", help="Only this OAuth client's id; may be repeated.")
     ] = None,
+    consumer: Annotated[
+        list[str] | None, typer.Option("--consumer", help="Only this consumer of the directory; may be repeated.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Name for logs.")] = "",
 ) -> None:
     """Make a token: it is printed once, with the entry for the settings file that lets it in."""
@@ -58,7 +61,8 @@ def create(
         f"org = {_text(org)}",
         f"permissions = [{', '.join(_text(p) for p in permissions)}]",
     ]
-    for setting, values in (("apis", api), ("keys", key), ("oauth_clients", oauth_client)):
+    limits = (("apis", api), ("keys", key), ("oauth_clients", oauth_client), ("consumers", consumer))
+    for setting, values in limits:
         if values:
             lines.append(f"{setting} = [{', '.join(_text(value) for value in values)}]")
     typer.echo(f"The token, shown only now: {value}\n", err=True)

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from keytrail.errors import RequestError, StoreLimited, TooCostly
 from keytrail.query.catalog import HISTOGRAM, INSTANT, METRICS
+from keytrail.query.join import join
 from keytrail.query.plan import plan
 from keytrail.query.question import MOST_ROWS, Question
 from keytrail.query.ranges import text
@@ -85,6 +86,7 @@ def bounded(engine: Engine, query: Query) -> Answer:
         TooCostly: It would take more rows, memory or time than it may.
         StoreError: The engine failed.
     """
+    query = join(engine, query)
     limits = RAW_LIMITS if _is_raw(plan(query).segments) else None
     try:
         return run(engine, query, limits)

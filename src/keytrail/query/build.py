@@ -2,35 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
 from keytrail.query.parts import HIT, PARTS, Part
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
+from keytrail.query.statement import BUCKET_CLOCK, INSTANT, RAW_CLOCK, Statement
 from keytrail.query.zones import Span, Steps
 
 
-class Statement:
-    """A statement that is being put together: its text and its bound values."""
-
-    def __init__(self) -> None:
-        self.parameters: dict[str, Any] = {}
-
-    def bind(self, value: Any, kind: str) -> str:
-        """Bind a value and give the placeholder for it.
-
-        Args:
-            value: The value.
-            kind: Its ClickHouse type.
-        """
-        name = f"v{len(self.parameters)}"
-        self.parameters[name] = value
-        return f"{{{name}:{kind}}}"
-
-
-def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
-    """The statement of a question and its bound values.
+def build(query: Query, chosen: Plan) -> tuple[str, Statement]:
+    """The text of a question's statement, and its bound values.
 
     Its columns: `step` (index into the steps' labels) if there are steps, the dimensions, the metrics, and with a
     limit `total_rows`, the number of rows without it.
@@ -39,7 +21,7 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     parts = _parts(query)
     scope = conditions(query, statement)
     steps = _step_binding(chosen.steps, statement) if chosen.steps else ""
-    groups = (["step"] if steps else []) + [_quoted(name) for name in query.dimensions]
+    groups = (["step"] if steps else []) + [_quoted("d_" + name) for name in query.dimensions]
     only_hits = all(part.of_hits for part in parts)
     sources = [
         Source(_origin(segment, scope, statement, only_hits=only_hits), raw=segment.raw, steps=steps)
@@ -47,11 +29,11 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
     ]
     if len(sources) == 1:
         (source,) = sources
-        origin, columns = source.origin, _columns(query, source)
+        origin, columns = source.origin, _columns(query, source, statement)
         given = {part: part.expression(raw=source.raw, only_hits=only_hits) for part in parts}
     else:
         # With one table there is nothing to merge, and each level costs time.
-        origin, columns = _union(query, sources, parts, groups, only_hits=only_hits), groups
+        origin, columns = _union(query, sources, parts, groups, statement, only_hits=only_hits), groups
         given = {part: _merge(part) for part in parts}
     named = [f"{part.finished(sql, only_hits=only_hits)} AS {part.name}" for part, sql in given.items()]
     metrics = [f"{METRICS[name].sql} AS {_quoted('m_' + name)}" for name in query.metrics]
@@ -69,7 +51,7 @@ def build(query: Query, chosen: Plan) -> tuple[str, dict[str, Any]]:
         )
     if query.limit is not None:
         sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
-    return sql, statement.parameters
+    return statement.level(sql, sources[0].clock) if len(sources) == 1 else sql, statement
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,40 +61,58 @@ class Source:
     Attributes:
         origin: The table and its condition, as they follow `FROM`.
         raw: It has raw rows.
-        steps: Expression for the step of an instant `?`; "" without steps.
+        steps: Expression for the step of an `INSTANT`; "" without steps.
     """
 
     origin: str
     raw: bool
     steps: str
 
+    @property
+    def clock(self) -> str:
+        """The instant of a row, or the start of its bucket, in ms since the epoch."""
+        return RAW_CLOCK if self.raw else BUCKET_CLOCK
 
-def _columns(query: Query, source: Source) -> list[str]:
-    """The step and the dimensions, as a table gives them."""
-    columns = [f"{DIMENSIONS[name].sql} AS {_quoted(name)}" for name in query.dimensions]
+
+def _columns(query: Query, source: Source, statement: Statement) -> list[str]:
+    """The step and the dimensions, as a table gives them, under names that no column has."""
+    columns = [f"{expression(query, name, statement)} AS {_quoted('d_' + name)}" for name in query.dimensions]
     if source.steps:
-        unit = "toUnixTimestamp64Milli(time)" if source.raw else "toUnixTimestamp64Second(bucket) * 1000"
-        columns.insert(0, source.steps.replace("?", unit) + " AS step")
+        columns.insert(0, f"{source.steps} AS step")
     return columns
 
 
-def _union(query: Query, sources: list[Source], parts: list[Part], groups: list[str], *, only_hits: bool) -> str:
+def expression(query: Query, name: str, statement: Statement) -> str:
+    """What a dimension is of a row; `Statement.level` finishes it."""
+    if not DIMENSIONS[name].joined:
+        return DIMENSIONS[name].sql
+    if query.joined is None:
+        # Nobody may see more for want of the directory.
+        raise LookupError(f"the question is not joined with what {name} is read from")
+    return query.joined.directory.sql(statement)
+
+
+def _union(
+    query: Query, sources: list[Source], parts: list[Part], groups: list[str], statement: Statement, *, only_hits: bool
+) -> str:
     """What several tables contribute, to be merged."""
     statements = []
     for source in sources:
-        contributions = [
-            f"{part.expression(raw=source.raw, only_hits=only_hits, to_merge=True)} AS {_contribution(part)}"
+        given = {
+            part: part.expression(raw=source.raw, only_hits=only_hits, to_merge=True, grouped=bool(groups))
             for part in parts
-        ]
-        sql = f"SELECT {', '.join([*_columns(query, source), *contributions])} FROM {source.origin}"
-        statements.append(f"({sql}{' GROUP BY ' + ', '.join(groups) if groups else ''})")
+        }
+        contributions = [f"{sql} AS {_contribution(part)}" for part, sql in given.items()]
+        sql = f"SELECT {', '.join([*_columns(query, source, statement), *contributions])} FROM {source.origin}"
+        grouped = f"{sql}{' GROUP BY ' + ', '.join(groups) if groups else ''}"
+        statements.append(f"({statement.level(grouped, source.clock)})")
     return f"({' UNION ALL '.join(statements)}) AS source"
 
 
 def _order_column(query: Query, name: str) -> str:
     if name in query.metrics:
         return _quoted("m_" + name)
-    return _quoted(name)
+    return _quoted("d_" + name)
 
 
 def _parts(query: Query) -> list[Part]:
@@ -168,7 +168,7 @@ def _step_binding(steps: Steps, statement: Statement) -> str:
     edges = statement.bind([piece.start for piece in steps.pieces], "Array(Int64)")
     owners = statement.bind(list(steps.label_of_piece), "Array(UInt32)")
     # The last start of a piece at or before the instant tells the piece, and the piece its label.
-    return f"transform(roundDown(?, {edges}), {edges}, {owners}, toUInt32(0))"
+    return f"transform(roundDown({INSTANT}, {edges}), {edges}, {owners}, toUInt32(0))"
 
 
 def conditions(query: Query, statement: Statement) -> list[str]:
@@ -176,30 +176,30 @@ def conditions(query: Query, statement: Statement) -> list[str]:
     conditions = []
     if query.scope.org is not None:
         conditions.append(f"org_id = {statement.bind(query.scope.org, 'String')}")
-    conditions.extend(_condition(item, statement) for item in query.conditions)
+    conditions.extend(_condition(query, item, statement) for item in query.conditions)
     return conditions or ["1"]
 
 
-def _condition(item: Condition, statement: Statement) -> str:
+def _condition(query: Query, item: Condition, statement: Statement) -> str:
     match item:
         case Filter():
-            return _filter(item, statement)
+            return _filter(query, item, statement)
         case Not():
-            return f"NOT ({_condition(item.item, statement)})"
+            return f"NOT ({_condition(query, item.item, statement)})"
         case AllOf():
-            return f"({' AND '.join(_condition(one, statement) for one in item.items) or '1'})"
+            return f"({' AND '.join(_condition(query, one, statement) for one in item.items) or '1'})"
         case AnyOf():
-            return f"({' OR '.join(_condition(one, statement) for one in item.items) or '0'})"
+            return f"({' OR '.join(_condition(query, one, statement) for one in item.items) or '0'})"
 
 
-def _filter(item: Filter, statement: Statement) -> str:
+def _filter(query: Query, item: Filter, statement: Statement) -> str:
     dimension, operator = DIMENSIONS[item.dimension], OPERATORS[item.operator]
     value = item.value
     if item.dimension == "version":
         value = [_version(one) for one in value] if operator.many else _version(value)
-    bound = statement.bind(value, f"Array({dimension.type})" if operator.many else dimension.type)
+    bound = statement.bind(value, f"Array({dimension.type})" if operator.many else dimension.type, told=item.told)
     if not dimension.array:
-        sql = operator.sql.format(left=dimension.sql, right=bound)
+        sql = operator.sql.format(left=expression(query, item.dimension, statement), right=bound)
     elif operator.name == "has_all":
         sql = operator.sql.format(left=dimension.array, right=bound)
     else:

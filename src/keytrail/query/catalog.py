@@ -20,6 +20,7 @@ class Dimension:
         columns: The columns that the expression needs.
         type: ClickHouse type of its value, for bound parameters.
         array: Expression for all its values where a record has several; "" where it has one.
+        joined: It is read from what the store holds beside records (`joined.py`), not from columns alone.
     """
 
     name: str
@@ -28,6 +29,7 @@ class Dimension:
     columns: tuple[str, ...]
     type: str = "String"
     array: str = ""
+    joined: bool = False
 
 
 def _several(name: str, meaning: str, array: str) -> Dimension:
@@ -51,6 +53,13 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
     dimension.name: dimension
     for dimension in (
         _plain("org", "organisation", "org_id"),
+        Dimension(
+            "consumer",
+            "consumer that the directory has for the key, else the OAuth client, else a tag; empty for none",
+            sql="",
+            columns=(),
+            joined=True,
+        ),
         _plain("api", "API id", "api_id"),
         _plain("key", "the key as stored: its hash", "api_key"),
         _plain("oauth_client", "OAuth client id, empty for none", "oauth_id"),

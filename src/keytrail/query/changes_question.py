@@ -20,6 +20,8 @@ GROUPS: Final = {
     "key_endpoint": ("key", "api", "path", "code_class"),
     "key": ("key", "code_class"),
     "endpoint": ("api", "path", "code_class"),
+    "consumer_endpoint": ("consumer", "api", "path", "code_class"),
+    "consumer": ("consumer", "code_class"),
 }
 """What contributions can be told apart by; API and path are the endpoint."""
 DEFAULT_GROUP: Final = "key_endpoint"
@@ -37,8 +39,8 @@ CHANGES_FIELDS: Final = {
     "filter": "a condition, as of `/api/v1/query`",
     "baseline": "what it is compared with: `previous` (the period before, if not given), `yesterday` or `last_week` "
     "(the same hours, so many days earlier), or `{from, to}`",
-    "by": "what is told apart: `key_endpoint` (if not given), `endpoint` (all its keys together) or `key` (all its "
-    "endpoints together), each with the code class",
+    "by": "what is told apart: `key_endpoint` (if not given), `endpoint` (all its keys together), `key` (all its "
+    "endpoints together), or the same of consumers, `consumer_endpoint` and `consumer`; each with the code class",
     "direction": "`worse` (if not given): what has more errors or slow hits; `better`: what has less; or `both`",
     "least_hits": "hits of a key on an endpoint (of what `by` names), in either range, below which it is not judged; "
     f"{DEFAULT_LEAST_HITS} if not given",

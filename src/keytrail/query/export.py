@@ -20,8 +20,8 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from keytrail.query.build import Statement
-from keytrail.query.records import Search, where_of
+from keytrail.query.records import Search, joined, where_of
+from keytrail.query.statement import Statement
 from keytrail.query.zones import HOUR, to_instant
 from keytrail.record import FIELDS, Field, Kind, Shape
 from keytrail.store.client import Engine
@@ -63,6 +63,8 @@ def export(engine: Engine, search: Search, form: Form) -> Iterator[bytes]:
         StoreAway: A piece took too long or too much memory.
         StoreError: The engine refused it. What was given before is the beginning of an export and no whole one.
     """
+    # Once for all pieces: they are of one directory.
+    search = joined(engine, search)
     if form is Form.NDJSON:
         return _ndjson(engine, search)
     tables = _tables(engine, search, form)
@@ -91,7 +93,7 @@ def _statement(columns: list[str], search: Search, after: _After | None, setting
         f"ORDER BY org_id, toStartOfHour(time), api_key, time, batch_id, seq LIMIT {PAGE_ROWS} "
         f"SETTINGS {_READING}, {settings}"
     )
-    return sql, statement.parameters
+    return statement.raw(sql), statement.parameters
 
 
 def _behind(after: _After, statement: Statement) -> str:

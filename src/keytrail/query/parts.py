@@ -39,7 +39,7 @@ class Part:
     of_hits: bool = True
     empty: str = ""
 
-    def expression(self, *, raw: bool, only_hits: bool, to_merge: bool = False) -> str:
+    def expression(self, *, raw: bool, only_hits: bool, to_merge: bool = False, grouped: bool = True) -> str:
         """The aggregate over rows of a table.
 
         Args:
@@ -47,12 +47,14 @@ class Part:
             only_hits: The statement has left out what is no hit, so that it need not be asked of each aggregate: the
                 engine plans for as long as it runs, and plans longer for every condition.
             to_merge: Contributions of other tables are merged with it.
+            grouped: It is taken of groups, none of which is empty.
         """
         conditions = [HIT] if self.of_hits and not only_hits else []
         if self.condition:
             conditions.append(self.condition)
-        # "OrNull": the least of no rows is nothing, not 0.
-        empty = "OrNull" if self.function in {"min", "max"} and conditions else ""
+        # "OrNull": the least of no rows is nothing, not 0, which would be less than what other tables have.
+        may_be_empty = bool(conditions) or (to_merge and not grouped)
+        empty = "OrNull" if self.function in {"min", "max"} and may_be_empty else ""
         # Of what is counted once, the values themselves are merged, not their number.
         state = "State" if to_merge and self.function == "uniqExact" else ""
         suffix = state + ("If" if conditions else "")

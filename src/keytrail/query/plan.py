@@ -5,11 +5,13 @@ rollup of the same family, and what no quarter of an hour covers, read from raw 
 hardly grows, and a local day of any zone is exact.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 from keytrail.query.catalog import DIMENSIONS, METRICS
+from keytrail.query.joined import Directory
 from keytrail.query.parts import PARTS
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.zones import Span, Steps, steps
@@ -65,7 +67,7 @@ def plan(query: Query) -> Plan:
     family = _family(query)
     if family is None:
         return Plan((Segment(RAW, raw=True, spans=query.spans),) if query.spans else (), cut)
-    pieces = cut.pieces if cut else query.spans
+    pieces = _split(cut.pieces if cut else query.spans, query)
     raw: list[Span] = []
     fine: list[Span] = []
     day: list[Span] = []
@@ -86,7 +88,10 @@ def plan(query: Query) -> Plan:
 def _family(query: Query) -> Family | None:
     """The cheapest family of rollups that has every column that the question needs; None: only raw rows have."""
     dimensions = [*query.dimensions, *(f.dimension for f in leaves(query.conditions))]
-    having = rollups_having(dimensions, query.metrics)
+    directory = query.joined.directory if query.joined else Directory(None)
+    if directory.edges is None:
+        return None
+    having = rollups_having(dimensions, query.metrics, directory.columns)
     of_clients = any(
         f.dimension == "oauth_client"
         and (
@@ -101,14 +106,24 @@ def _family(query: Query) -> Family | None:
     return next((family for family in having if family is not BY_CLIENT or of_clients), None)
 
 
-def rollups_having(dimensions: Iterable[str], metrics: Iterable[str]) -> list[Family]:
+def _split(pieces: Iterable[Span], query: Query) -> Iterator[Span]:
+    """The pieces, cut where something came to a consumer or left it: what a bucket holds must be of one at a time."""
+    edges = (query.joined.directory.edges or ()) if query.joined else ()
+    for piece in pieces:
+        cuts = [piece.start, *(edge for edge in edges if piece.start < edge < piece.end), piece.end]
+        yield from (Span(*both) for both in pairwise(cuts))
+
+
+def rollups_having(dimensions: Iterable[str], metrics: Iterable[str], also: Iterable[str] = ()) -> list[Family]:
     """The families of rollups that have every column which dimensions and metrics need, cheapest first.
 
     Args:
         dimensions: Names of dimensions.
         metrics: Names of metrics.
+        also: More columns that are needed.
     """
-    needed = {column for name in dimensions for column in DIMENSIONS[name].columns}
+    needed = {*also}
+    needed |= {column for name in dimensions for column in DIMENSIONS[name].columns}
     needed |= {column for metric in metrics for part in METRICS[metric].parts for column in PARTS[part].columns}
     return [family for family in _FAMILIES if needed <= {*family.columns, "org_id"}]
 

@@ -7,8 +7,10 @@ a bounded number at a time. So a page costs no more than its rows, and what arri
 from collections.abc import Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
-from keytrail.query.build import Statement, conditions, instant, within
+from keytrail.query.build import conditions, instant, within
+from keytrail.query.join import join
 from keytrail.query.request import Query
+from keytrail.query.statement import Statement
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.store.client import Engine
 from keytrail.store.tables import RAW
@@ -44,6 +46,7 @@ def places(engine: Engine, query: Query) -> list[Place]:
     """
     if not query.spans:
         return []
+    query = join(engine, query)
     statement = Statement()
     sql = (
         f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {RAW} "
@@ -52,7 +55,7 @@ def places(engine: Engine, query: Query) -> list[Place]:
     )
     if query.limit is not None:
         sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
-    return [Place(*row) for row in engine.query(sql, statement.parameters).rows]
+    return [Place(*row) for row in engine.query(statement.raw(sql), statement.parameters).rows]
 
 
 def rows_at(
@@ -72,6 +75,7 @@ def rows_at(
         StoreAway: It took too long or too much memory.
         StoreError: The engine refused the statement.
     """
+    query = join(engine, query)
     read = [f"toUnixTimestamp64Milli({name})" if _is_instant(name) else name for name in columns]
     for start in range(0, len(found), ROWS_AT_ONCE):
         chunk = found[start : start + ROWS_AT_ONCE]
@@ -86,7 +90,7 @@ def rows_at(
         )
         by_place = {
             Place(*row[:3]): dict(zip(columns, row[3:], strict=True))
-            for row in engine.query(sql, statement.parameters).rows
+            for row in engine.query(statement.raw(sql), statement.parameters).rows
         }
         yield [by_place[place] for place in chunk if place in by_place]
 

@@ -10,16 +10,19 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from keytrail.errors import RequestError
-from keytrail.query.build import Statement, conditions, instant, within
+from keytrail.query.build import conditions, instant, within
 from keytrail.query.catalog import DIMENSIONS
+from keytrail.query.join import join
+from keytrail.query.joined import Joined
 from keytrail.query.request import Filter, Query, Scope
+from keytrail.query.statement import Statement
 from keytrail.query.zones import DAY, MINUTE, Span
 from keytrail.record import DERIVED, FIELDS, Kind
 from keytrail.store.client import Engine
@@ -42,9 +45,11 @@ _FIRST_WINDOW: Final = 15 * MINUTE
 _GROWTH: Final = 4
 
 _RAW_COLUMNS: Final = frozenset([field.column for field in FIELDS] + [derived.column for derived in DERIVED])
-# What is no plain value of the row (each tag is a row of its own), or of another table, can't be shown beside it.
+# What is no plain value of the row (each tag is a row of its own), or is read from the directory, is not shown.
 SHOWN: Final = tuple(
-    dimension for dimension in DIMENSIONS.values() if not dimension.array and {*dimension.columns} <= _RAW_COLUMNS
+    dimension
+    for dimension in DIMENSIONS.values()
+    if not dimension.array and not dimension.joined and {*dimension.columns} <= _RAW_COLUMNS
 )
 """The dimensions that a row of a page shows."""
 
@@ -70,6 +75,7 @@ class Search:
         filters: Conditions on dimensions, all of which must hold.
         text: Stands in the endpoint's path or the path as asked, in upper or lower case; "" for any.
         bounds: Bounds of numbers.
+        joined: What they are read with beside records (`joined` finds it); None is not yet found.
     """
 
     scope: Scope
@@ -77,6 +83,12 @@ class Search:
     filters: tuple[Filter, ...] = ()
     text: str = ""
     bounds: tuple[Bound, ...] = ()
+    joined: Joined | None = None
+
+    @property
+    def query(self) -> Query:
+        """The question that it is a part of."""
+        return Query(self.scope, self.spans, "UTC", (), (), filters=self.filters, joined=self.joined)
 
     def digest(self) -> str:
         """Tells one search from another."""
@@ -153,6 +165,15 @@ class Page:
     following: str
 
 
+def joined(engine: Engine, search: Search) -> Search:
+    """The search with what it is read with beside records.
+
+    Raises:
+        StoreError: The engine failed.
+    """
+    return replace(search, joined=join(engine, search.query).joined)
+
+
 def page(engine: Engine, search: Search, *, cursor: str = "", limit: int) -> Page:
     """A page of requests, newest first.
 
@@ -167,6 +188,7 @@ def page(engine: Engine, search: Search, *, cursor: str = "", limit: int) -> Pag
         StoreAway: It took too long or too much memory.
     """
     before = _before(cursor, search) if cursor else None
+    search = joined(engine, search)
     rows: list[Row] = []
     for window in _windows(search.spans, before):
         sql, parameters = _statement(search, window, before, limit + 1 - len(rows))
@@ -189,12 +211,12 @@ def find(engine: Engine, scope: Scope, row_id: str) -> Row | None:
     except ValueError:
         return None
     statement = Statement()
-    where = _where(Search(scope, (Span(place.time, place.time + 1),)), statement)
+    where = _where(joined(engine, Search(scope, (Span(place.time, place.time + 1),))), statement)
     where.append(f"batch_id = {statement.bind(place.batch_id, 'String')}")
     where.append(f"seq = {statement.bind(place.seq, 'UInt32')}")
     columns = ", ".join([*_DIMENSIONS, *_DETAILS])
     sql = f"SELECT {columns} FROM {RAW} WHERE {' AND '.join(where)} LIMIT 1"
-    found = engine.query(sql, statement.parameters).dicts()
+    found = engine.query(statement.raw(sql), statement.parameters).dicts()
     return _shaped(found[0]) if found else None
 
 
@@ -240,13 +262,13 @@ def _statement(
         then = instant(before.time, 3, statement)
         batch, seq = statement.bind(before.batch_id, "String"), statement.bind(before.seq, "UInt32")
         where.append(f"(time < {then} OR (time = {then} AND (batch_id, seq) < ({batch}, {seq})))")
-    return (
+    sql = (
         f"SELECT {', '.join([*_DIMENSIONS, *_MORE])} FROM {RAW} WHERE {' AND '.join(where)} "
         f"ORDER BY time DESC, batch_id DESC, seq DESC LIMIT {statement.bind(limit, 'UInt32')} "
         # The other columns are read only of the rows that are shown.
-        f"SETTINGS query_plan_max_limit_for_lazy_materialization = {MOST_ROWS + 1}",
-        statement.parameters,
+        f"SETTINGS query_plan_max_limit_for_lazy_materialization = {MOST_ROWS + 1}"
     )
+    return statement.raw(sql), statement.parameters
 
 
 def where_of(search: Search, statement: Statement) -> str:
@@ -256,7 +278,7 @@ def where_of(search: Search, statement: Statement) -> str:
 
 def _where(search: Search, statement: Statement, spans: tuple[Span, ...] = ()) -> list[str]:
     spans = spans or search.spans
-    where = conditions(Query(search.scope, spans, "UTC", (), (), filters=search.filters), statement)
+    where = conditions(search.query, statement)
     where.append(f"({within(spans, 'time', 3, statement) or '0'})")
     for bound in search.bounds:
         for sign, value in ((">=", bound.least), ("<=", bound.most)):

@@ -4,10 +4,11 @@ import hashlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any
+from typing import Any, Final
 
 from keytrail.errors import Forbidden, RequestError
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
+from keytrail.query.joined import Joined
 from keytrail.query.zones import Span, Step, days, zone
 
 LONGEST_RANGE_DAYS = 3_660
@@ -15,6 +16,9 @@ LONGEST_RANGE_DAYS = 3_660
 
 ALL_TIME = Span(946_684_800_000, 4_102_444_800_000)
 """From 2000 to 2100: every instant that a record may have."""
+
+DIMENSION_OF: Final = {"key": "key", "client": "oauth_client", "tag": "tag"}
+"""The dimension that a link of each kind of the directory is compared with."""
 
 
 def key_forms(key: str) -> list[str]:
@@ -31,16 +35,23 @@ class Scope:
         apis: The only API ids; None is all of them.
         keys: The only keys, as they may be stored; None is all of them.
         oauth_clients: The only ids of OAuth clients; None is all of them.
+        consumers: The only ids of consumers; None is all of them, and who is in no directory.
     """
 
     org: str | None
     apis: frozenset[str] | None = None
     keys: frozenset[str] | None = None
     oauth_clients: frozenset[str] | None = None
+    consumers: frozenset[str] | None = None
 
     def limits(self) -> "tuple[Filter, ...]":
         """What beside the organisation narrows it, as conditions that must all hold."""
-        by_dimension = {"api": self.apis, "key": self.keys, "oauth_client": self.oauth_clients}
+        by_dimension = {
+            "api": self.apis,
+            "key": self.keys,
+            "oauth_client": self.oauth_clients,
+            "consumer": self.consumers,
+        }
         return tuple(
             Filter(dimension, "in", sorted(values)) for dimension, values in by_dimension.items() if values is not None
         )
@@ -73,11 +84,13 @@ class Filter:
         dimension: Name of a dimension.
         operator: Name of an operator.
         value: One value, or a list where the operator takes many.
+        told: `explain` may show the value: it is not from the directory, of which the asker may see a part only.
     """
 
     dimension: str
     operator: str
     value: Any
+    told: bool = True
 
     def __post_init__(self) -> None:
         if self.dimension not in DIMENSIONS:
@@ -148,6 +161,7 @@ class Query:
         having_hits: Leave out rows without a hit.
         limit: Rows of the page; None is all.
         offset: Rows before the page.
+        joined: What it is read with beside records (`join.py` finds it); None is not yet found.
     """
 
     scope: Scope
@@ -161,6 +175,7 @@ class Query:
     having_hits: bool = True
     limit: int | None = None
     offset: int = field(default=0)
+    joined: Joined | None = None
 
     def __post_init__(self) -> None:
         for name in self.dimensions:
@@ -173,7 +188,12 @@ class Query:
     @property
     def conditions(self) -> tuple[Condition, ...]:
         """What must hold beside the organisation: the limits of the scope, then the filters."""
-        return (*self.scope.limits(), *self.filters)
+        directory = self.joined.directory if self.joined else None
+        if directory is None or directory.values is None:
+            return (*self.scope.limits(), *self.filters)
+        # Follows from the others, and lets the order of the rows find the consumers' own.
+        looked_up = Filter(DIMENSION_OF[directory.kinds[0]], "in", list(directory.values), told=False)
+        return (*self.scope.limits(), *self.filters, looked_up)
 
 
 def day_range(first: date, last: date, zone_name: str) -> tuple[Span, ...]:

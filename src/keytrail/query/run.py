@@ -5,8 +5,10 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.query.build import build
+from keytrail.query.join import join
 from keytrail.query.plan import Plan, plan
 from keytrail.query.request import Query
+from keytrail.query.statement import Statement
 from keytrail.query.zones import Label
 from keytrail.store.client import Engine
 
@@ -23,7 +25,7 @@ class Answer:
         total_rows: Rows without the limit.
         plan: How it was answered.
         sql: The statement.
-        parameters: Its bound values.
+        statement: Its bound values.
         read_rows: Rows that the engine says it read; the embedded one tells those of the answer (`rows_to_read`).
         seconds: Time that the engine took.
     """
@@ -32,7 +34,7 @@ class Answer:
     total_rows: int
     plan: Plan
     sql: str
-    parameters: Mapping[str, Any]
+    statement: Statement
     read_rows: int
     seconds: float
 
@@ -50,23 +52,24 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
         StoreAway: It took too long or too much memory.
         StoreError: The engine refused the statement.
     """
+    query = join(engine, query)
     chosen = plan(query)
     if not chosen.segments:
         # A day that a zone skipped altogether (Apia, 30 December 2011).
-        return Answer([], 0, chosen, "", {}, 0, 0.0)
-    sql, parameters = build(query, chosen)
-    found = engine.query(sql, parameters, {**(_OF_A_LOOKUP if chosen.lookup else {}), **(limits or {})})
+        return Answer([], 0, chosen, "", Statement(), 0, 0.0)
+    sql, statement = build(query, chosen)
+    found = engine.query(sql, statement.parameters, {**(_OF_A_LOOKUP if chosen.lookup else {}), **(limits or {})})
     labels = chosen.steps.labels if chosen.steps else ()
     rows = [_shaped(query, labels, row) for row in found.rows]
     total = found.rows[0][-1] if found.rows and query.limit is not None else len(rows)
-    return Answer(rows, total, chosen, sql, parameters, found.read_rows, found.seconds)
+    return Answer(rows, total, chosen, sql, statement, found.read_rows, found.seconds)
 
 
 def rows_to_read(engine: Engine, answer: Answer) -> int:
     """Rows of the stretches of the tables that the engine picks by their order to answer again."""
     if not answer.sql:
         return 0
-    found = engine.query(f"EXPLAIN ESTIMATE {answer.sql}", answer.parameters)
+    found = engine.query(f"EXPLAIN ESTIMATE {answer.sql}", answer.statement.parameters)
     return sum(int(row["rows"]) for row in found.dicts())
 
 

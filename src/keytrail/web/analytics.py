@@ -17,6 +17,7 @@ from keytrail.query.question import FIELDS, Question, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.run import Answer
 from keytrail.query.sheet import sheet
+from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
 from keytrail.web.auth import Principal, require
 from keytrail.web.export import MEDIA_TYPES
@@ -248,7 +249,10 @@ def _edges(edges: tuple[str, str]) -> dict[str, str]:
 def _explained(statement: Answer) -> dict[str, Any]:
     return {
         "sql": statement.sql,
-        "values": statement.parameters,
+        "values": {
+            name: HIDDEN if name in statement.statement.hidden else value
+            for name, value in statement.statement.parameters.items()
+        },
         "tables": [segment.table for segment in statement.plan.segments],
         "rows_read": statement.read_rows,
         "ms": round(statement.seconds * 1000, 3),

@@ -181,7 +181,7 @@ class Gate:
 def _of_token(token: Token) -> Principal:
     org = None if token.org == ALL_ORGS and "admin" in token.permissions else token.org
     keys = None if token.keys is None else [form for key in token.keys for form in key_forms(key)]
-    scope = Scope(org, _only(token.apis), _only(keys), _only(token.oauth_clients))
+    scope = Scope(org, _only(token.apis), _only(keys), _only(token.oauth_clients), _only(token.consumers))
     return Principal(token.name, scope, frozenset(token.permissions), token.rate, token.concurrency)
 
 

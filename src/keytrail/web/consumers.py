@@ -30,10 +30,16 @@ router = APIRouter(tags=["consumers"], dependencies=WITH_TOKEN)
 
 @router.get("/api/v1/consumers", responses=problems())
 def consumers(request: Request, asker: Asker, org: Org = "") -> Response:
-    """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`, and no narrower token."""
+    """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`.
+
+    A token of some consumers sees these; one that is narrower by API, key or client sees none.
+    """
     require(asker, "analytics")
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for link in read_links(request.app.state.engine, _whole(asker.narrowed(org)).org):
+    scope = _naming(asker.narrowed(org))
+    for link in read_links(request.app.state.engine, scope.org):
+        if scope.consumers is not None and link.consumer not in scope.consumers:
+            continue
         empty = {"org": link.org, "id": link.consumer, "name": link.name, "links": 0}
         found.setdefault((link.org, link.consumer), empty)["links"] += 1
     return answer({"data": list(found.values())})
@@ -55,7 +61,10 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
         body += piece
         if len(body) > LARGEST_FILE:
             return problem(413, f"a directory has at most {LARGEST_FILE} bytes")
-    mine = _whole(asker.narrowed(org)).org
+    scope = asker.narrowed(org)
+    if scope.limited:
+        raise Forbidden(NARROW)
+    mine = scope.org
     if mine is None:
         raise RequestError("org: is missing, as the token sees several organisations")
 
@@ -82,9 +91,9 @@ def consumer(
     limit: Annotated[str, Query(description=f"Endpoints at most, {DEFAULT_LIMIT} if not given.")] = "",
     org: Org = "",
 ) -> Response:
-    """What a consumer did, by endpoint, and every key, client and tag that it ever had.
+    """What a consumer did, by endpoint, and every key, client and tag that it ever had. Needs `analytics`.
 
-    Needs `analytics`, and no narrower token.
+    A token of some consumers sees these; one that is narrower by API, key or client sees none.
     """
     require(asker, "analytics")
     state = request.app.state
@@ -98,9 +107,9 @@ def consumer(
         "limit": int(limit) if limit else None,
     }
     question = parse(fields, default_zone=state.settings.timezone)
-    scope = _whole(asker.narrowed(org))
+    scope = _naming(asker.narrowed(org))
     links = read_links(state.engine, scope.org, consumer)
-    if not links:
+    if not links or not (scope.consumers is None or consumer in scope.consumers):
         return problem(404, "There is no such consumer.")
     if len({link.org for link in links}) > 1:
         raise RequestError("org: is missing, as several organisations have a consumer of this id")
@@ -121,12 +130,12 @@ def consumer(
     )
 
 
-def _whole(scope: Scope) -> Scope:
-    """The scope, unless it is narrower than an organisation: names and keys of others must not be told.
+def _naming(scope: Scope) -> Scope:
+    """The scope, unless it is narrower by more than consumers: names and keys of others must not be told.
 
     Raises:
         Forbidden: It is narrower.
     """
-    if scope.limited:
+    if replace(scope, consumers=None).limited:
         raise Forbidden(NARROW)
     return scope
