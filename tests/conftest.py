@@ -1,6 +1,7 @@
-"""Temporary folders in memory: most of what a test of the store waits for is the making and removing of small files.
+"""Temporary folders in memory, and the longest tests first.
 
-A test that kills keeps what it claims: the kernel holds what a killed process has written, on a disk or in memory.
+Most of what a test of the store waits for is the making and removing of small files. A test that kills keeps what it
+claims: the kernel holds what a killed process has written, on a disk or in memory.
 """
 
 import os
@@ -14,6 +15,9 @@ MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
 """Bytes that the folders of all tests take at most, with room to spare."""
 
+LONGEST = ("faults", "browser")
+"""Folders of the files that take longest: begun last, one of them would leave the other workers idle."""
+
 
 def pytest_configure(config: pytest.Config) -> None:
     if "TMPDIR" in os.environ or config.option.basetemp:
@@ -22,3 +26,8 @@ def pytest_configure(config: pytest.Config) -> None:
         # In the environment, so that the workers and the processes that tests start go there too.
         os.environ["TMPDIR"] = str(MEMORY)
         tempfile.tempdir = None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    here = Path(__file__).parent
+    items.sort(key=lambda item: item.path.relative_to(here).parts[0] not in LONGEST)
