@@ -19,15 +19,17 @@ from keytrail.cli.wiring import assembled
 from keytrail.collect import loop, source
 from keytrail.config import load
 from keytrail.store import client, writer
+from keytrail.store.tables import RAW
 from keytrail.telemetry import set_up_logging
+from tests.faults.interpose import Rename, interpose_rename
 
-POINTS = ("sealed", "taken", "before_insert", "in_insert", "raw_inserted", "confirmed", "advanced")
+POINTS = ("sealed", "taken", "before_insert", "in_insert", "renaming", "raw_inserted", "confirmed", "advanced")
 SEAL_EVERY: Final = 0.3
 SEAL_AT_LEAST_EVERY: Final = 1.0
 """Seconds; the shortest that the protocol allows, so that a short life passes each step several times."""
-_FORKING = multiprocessing.get_context("forkserver")
+FORKING = multiprocessing.get_context("forkserver")
 # The main module of the tests too: each child imports it.
-_FORKING.set_forkserver_preload([__name__, "pytest"])
+FORKING.set_forkserver_preload([__name__, "pytest"])
 
 
 class Collecting:
@@ -41,8 +43,8 @@ class Collecting:
     """
 
     def __init__(self, config: Path, point: str = "", number: int = 1) -> None:
-        self._said, says = _FORKING.Pipe(duplex=False)
-        self._process = _FORKING.Process(target=_collect, args=(config, point, number, says))
+        self._said, says = FORKING.Pipe(duplex=False)
+        self._process = FORKING.Process(target=_collect, args=(config, point, number, says))
         self._process.start()
         says.close()
 
@@ -112,11 +114,13 @@ def arm(point: str, number: int) -> None:
         after(writer.Writer, "write")
     elif point == "advanced":
         after(source.Source, "advance")
+    elif point == "renaming":
+        die_at_rename(due)
     elif point in {"before_insert", "in_insert", "raw_inserted"}:
         original = client.Handles.insert
 
         def insert(self: Any, table: str, rows: Any, token: str) -> None:
-            raw = table == "requests"
+            raw = table == RAW
             if raw and point == "before_insert" and due():
                 die()
             if raw and point == "in_insert" and due():
@@ -139,6 +143,30 @@ def arm(point: str, number: int) -> None:
         loop.Collector._store = let_go_first  # type: ignore[method-assign] # the fault that is put in
     else:
         raise ValueError(point)
+
+
+def die_at_rename(due: Callable[[], bool]) -> None:
+    """Die when the engine is about to put a part of an insert into raw in its place: its token is written by then."""
+    import chdb  # in the child only, see above
+
+    inserting: list[str] = []
+    original = client.Handles.insert
+
+    def insert(self: Any, table: str, rows: Any, token: str) -> None:
+        inserting.append(table)
+        original(self, table, rows, token)
+        inserting.pop()
+
+    def make(rename: Rename) -> Rename:
+        def checked(old: bytes, new: bytes) -> int:
+            if inserting == [RAW] and b"/tmp_insert_" in old and due():
+                die()
+            return rename(old, new)
+
+        return checked
+
+    client.Handles.insert = insert  # type: ignore[method-assign] # the fault that is put in
+    interpose_rename(next(Path(chdb.__file__).parent.glob("_chdb*.so")), make)
 
 
 def _collect(config: Path, point: str, number: int, says: Connection) -> None:

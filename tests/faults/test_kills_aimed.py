@@ -10,6 +10,9 @@ from tests.faults.rig import Feed, Reckoning, drain, exact, reckon, write_config
 
 pytestmark = pytest.mark.redis
 
+# Twice in a row: what was to go in together with others is tried again under a token of its own, and dies once more.
+AIMED = (*POINTS[: POINTS.index("renaming")], "renaming", *POINTS[POINTS.index("renaming") :])
+
 
 def aimed_kills(folder: Path, server: Server, rounds: int) -> tuple[Reckoning, Feed, int]:
     config = write_config(folder, server.port)
@@ -18,7 +21,7 @@ def aimed_kills(folder: Path, server: Server, rounds: int) -> tuple[Reckoning, F
     died = 0
     with feed.running():
         for number in range(rounds):
-            for point in POINTS:
+            for point in AIMED:
                 process = Collecting(config, point, 1 + number % 3)
                 died += process.wait(15) == -9
                 process.kill()
@@ -29,6 +32,7 @@ def aimed_kills(folder: Path, server: Server, rounds: int) -> tuple[Reckoning, F
 def test_kills_at_each_step(tmp_path: Path, valkey: Server) -> None:
     found, feed, died = aimed_kills(tmp_path, valkey, 3)
     assert died >= 20
+    assert found.phantoms > 0
     exact(found, feed)
 
 
