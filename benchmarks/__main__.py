@@ -9,7 +9,7 @@ from pathlib import Path
 
 import benchmarks
 
-PLUMBING = {"__main__", "traffic", "measure"}
+PLUMBING = {"__main__", "traffic", "measure", "scale"}
 
 
 def main() -> None:

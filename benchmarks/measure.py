@@ -39,15 +39,27 @@ def keytrail(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "keytrail", *arguments]
 
 
+def resident_memory(pid: int) -> int:
+    """Bytes of memory that a process holds."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
 @contextlib.contextmanager
-def server(directory: Path, config: Path) -> Iterator[tuple[httpx.Client, float, int]]:
-    """A running server on a store: a client for it, the seconds until it was ready, its process id."""
+def server(directory: Path, config: Path, redis_url: str = "") -> Iterator[tuple[httpx.Client, float, int]]:
+    """A running server on a store: a client for it, the seconds until it was ready, its process id.
+
+    Args:
+        directory: The store's data directory.
+        config: The configuration file.
+        redis_url: What it collects from; "" collects nothing.
+    """
     began = time.perf_counter()
     process = subprocess.Popen(
         keytrail("serve", "--data", str(directory), "--config", str(config), "--port", "0", "--log-format", "text"),
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONUNBUFFERED": "1"},
+        env={**os.environ, "PYTHONUNBUFFERED": "1", "KEYTRAIL_REDIS__URL": redis_url},
     )
     try:
         assert process.stderr is not None

