@@ -95,8 +95,8 @@ class Servers:
                 wait_for(lambda: bool(client.ping()), what=f"answer on port {port}: see {place}")
         return server
 
-    def start_sentinel(self, master_port: int, service: str, *lines: str) -> Server:
-        port = free_port()
+    def start_sentinel(self, master_port: int, service: str, *lines: str, port: int | None = None) -> Server:
+        port = port or free_port()
         place = self.folder / f"{len(self.running)}-sentinel-{port}"
         place.mkdir(parents=True)
         config = [

@@ -11,7 +11,7 @@ from keytrail.collect.breaker import Breaker
 from keytrail.collect.gaps import Gap, GapKeeper
 from keytrail.collect.loop import Collector, Listener
 from keytrail.collect.privacy import Privacy
-from keytrail.collect.redis_url import Tls, connect, parse_redis_url
+from keytrail.collect.redis_url import Tls, connect_later, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.config import Redis
 from keytrail.store.ledger import GapRow, Ledger
@@ -50,13 +50,12 @@ def open_source(redis: Redis, url: str, *, store_id: str) -> Source:
     """
     target = parse_redis_url(url)
     tls = Tls(redis.ca_file, redis.cert_file, redis.key_file, redis.verify)
-    client = connect(
+    # Collection begins by itself when Redis is there; until then answers go on.
+    client = connect_later(
         target,
         tls=tls,
         sentinel_username=redis.sentinel_username,
         sentinel_password=redis.sentinel_password.get_secret_value(),
-        # Collection begins by itself when Redis is there; until then answers go on.
-        ask=False,
     )
     return Source(
         client,

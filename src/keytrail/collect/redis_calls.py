@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.resources import files
 from typing import Any, TypeAlias, cast
@@ -105,17 +106,46 @@ class Lua:
         self.sha = hashlib.sha1(lua.encode(), usedforsecurity=False).hexdigest()
 
 
+class LateCluster:
+    """A cluster that is asked for its nodes when it is first needed, and again until one of them answers.
+
+    Redis-py asks when it makes the client; for one server or a Sentinel it does not.
+    """
+
+    def __init__(self, make: Callable[[], RedisCluster]) -> None:
+        self._make = make
+        self._made: RedisCluster | None = None
+        self._lock = threading.Lock()
+
+    def client(self) -> RedisCluster:
+        """The client; raises redis-py's errors where no node answers."""
+        with self._lock:
+            if self._made is None:
+                self._made = self._make()
+            return self._made
+
+    def close(self) -> None:
+        """Close the connections."""
+        if self._made is not None:
+            self._made.close()
+
+
 class RedisCalls:
     """Commands and scripts on a client whose replies are bytes. Safe to use from several threads."""
 
-    def __init__(self, client: RedisClient) -> None:
-        self.client = client
-        self.is_cluster = isinstance(client, RedisCluster)
+    def __init__(self, client: RedisClient | LateCluster) -> None:
+        self._client = client
+        self.is_cluster = isinstance(client, RedisCluster | LateCluster)
         self._away: dict[str, tuple[float, SourceError | None]] = {}
         # Off after the first refusal, as each further try would stand in the server's access log.
         self.memory_usage = True
         folder = files("keytrail.collect") / "scripts"
         self._scripts = {name: Lua((folder / f"{name}.lua").read_text("utf-8")) for name in SCRIPTS}
+
+    @property
+    def client(self) -> RedisClient:
+        """The client; raises redis-py's errors where a cluster is not known yet."""
+        return self._client.client() if isinstance(self._client, LateCluster) else self._client
 
     def script(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> list[Any]:
         """Run a script by its digest, with its text where that server does not have it.
@@ -148,8 +178,13 @@ class RedisCalls:
             For each group its replies in order, a refused command's as a SourceError; or the group's own
             failure.
         """
-        if isinstance(self.client, RedisCluster):
-            return [self._group_on_its_node(self.client, group) for group in groups]
+        try:
+            with translate():
+                client = self.client
+        except SourceError as error:
+            return [error for _ in groups]
+        if isinstance(client, RedisCluster):
+            return [self._group_on_its_node(client, group) for group in groups]
         flat = self._group([command for group in groups for command in group])
         if isinstance(flat, SourceError):
             return [flat for _ in groups]
@@ -198,16 +233,17 @@ class RedisCalls:
     def info(self, section: str) -> list[dict[str, Any]]:
         """`INFO section` of each master."""
         with translate():
-            if isinstance(self.client, RedisCluster):
-                answer: dict[str, Any] = self.client.info(section, target_nodes=RedisCluster.PRIMARIES)
+            client = self.client
+            if isinstance(client, RedisCluster):
+                answer: dict[str, Any] = client.info(section, target_nodes=RedisCluster.PRIMARIES)
                 # One node's answer comes without the outer mapping by node.
                 nested = all(isinstance(value, dict) for value in answer.values())
                 return list(answer.values()) if nested else [answer]
-            return [self.client.info(section)]
+            return [client.info(section)]
 
     def close(self) -> None:
         """Close the connections."""
-        self.client.close()
+        self._client.close()
 
 
 def text(value: bytes | str | None) -> str:

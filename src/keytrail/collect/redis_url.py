@@ -15,7 +15,7 @@ from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from keytrail.collect.redis_calls import RedisClient, translate
+from keytrail.collect.redis_calls import LateCluster, RedisClient, translate
 from keytrail.errors import RedisUrlError
 
 Kind = Literal["single", "sentinel", "cluster"]
@@ -153,11 +153,8 @@ def connect(
     timeout_seconds: float | None = None,
     connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
     retries: int | None = None,
-    ask: bool = True,
 ) -> RedisClient:
-    """A client, by default one that has been answered once; replies are bytes, never decoded.
-
-    With `ask=False` a server or a Sentinel need not be there yet; a cluster is always asked for its nodes.
+    """A client that has been answered once; replies are bytes, never decoded.
 
     Sentinel itself is asked over TLS too where the scheme says so, with its own user and password.
 
@@ -170,29 +167,41 @@ def connect(
     if retries is None:
         retries = CLUSTER_RETRIES if target.kind == "cluster" else RETRIES
     common = _options(target.tls, tls, timeout_seconds, connect_timeout_seconds, retries)
-    mine = common | {"username": target.username or None, "password": target.password or None}
     with translate():
-        client = _build(target, mine, common, sentinel_username, sentinel_password)
+        client = _build(target, common, sentinel_username, sentinel_password)
         try:
-            if ask:
-                client.ping()
+            client.ping()
         except RedisError:
             client.close()
             raise
     return client
 
 
-def _build(
-    target: RedisTarget,
-    mine: dict[str, Any],
-    common: dict[str, Any],
-    sentinel_username: str,
-    sentinel_password: str,
-) -> RedisClient:
+def connect_later(
+    target: RedisTarget, *, tls: Tls | None = None, sentinel_username: str = "", sentinel_password: str = ""
+) -> RedisClient | LateCluster:
+    """As `connect`, for a Redis that need not be there yet: it is asked when it is first needed."""
     if target.kind == "cluster":
-        # Without full coverage the lists on the nodes that are there are still collected.
-        nodes = [ClusterNode(host, port) for host, port in target.hosts]  # type: ignore[no-untyped-call]
-        return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **mine)
+        common = _options(target.tls, tls, CLUSTER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, CLUSTER_RETRIES)
+        return LateCluster(lambda: _cluster(target, common))
+    common = _options(target.tls, tls, TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, RETRIES)
+    return _build(target, common, sentinel_username, sentinel_password)
+
+
+def _own(target: RedisTarget, common: dict[str, Any]) -> dict[str, Any]:
+    return common | {"username": target.username or None, "password": target.password or None}
+
+
+def _cluster(target: RedisTarget, common: dict[str, Any]) -> RedisCluster:
+    # Without full coverage the lists on the nodes that are there are still collected.
+    nodes = [ClusterNode(host, port) for host, port in target.hosts]  # type: ignore[no-untyped-call]
+    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **_own(target, common))
+
+
+def _build(target: RedisTarget, common: dict[str, Any], sentinel_username: str, sentinel_password: str) -> RedisClient:
+    if target.kind == "cluster":
+        return _cluster(target, common)
+    mine = _own(target, common)
     if target.kind == "sentinel":
         theirs = common | {"username": sentinel_username or None, "password": sentinel_password or None}
         hosts = list(target.hosts)

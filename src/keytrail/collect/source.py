@@ -21,7 +21,7 @@ from keytrail.collect.frozen_batch import (
     Sealed,
 )
 from keytrail.collect.leases import Leases
-from keytrail.collect.redis_calls import RedisCalls, RedisClient
+from keytrail.collect.redis_calls import LateCluster, RedisCalls, RedisClient
 from keytrail.collect.sealing import Sealing
 from keytrail.collect.source_keys import (
     DEFAULT_PREFIX,
@@ -42,7 +42,7 @@ class Source:
 
     def __init__(
         self,
-        client: RedisClient,
+        client: RedisClient | LateCluster,
         *,
         name: str,
         owner: str,
@@ -61,7 +61,7 @@ class Source:
         """Check the prefixes; Redis is not asked yet.
 
         Args:
-            client: from `redis_url.connect`; replies are bytes.
+            client: from `redis_url.connect` or `connect_later`; replies are bytes.
             name: how this Redis is called in answers.
             owner: this process, made anew at each start.
             store_id: batches of other store ids are never touched.
