@@ -122,6 +122,35 @@ class Store(_Section):
         return Path(rest.removeprefix("//") or "./data") if scheme == "chdb" else None
 
 
+class Retention(_Section):
+    """How long what is kept."""
+
+    raw_days: Annotated[int, Field(ge=0)] = Field(
+        30, description="Days for which single records are kept, beside today; 0 is for ever."
+    )
+    rollup_months: int = Field(
+        25, description="Months for which sums are kept, beside this month; at least 2, 0 is for ever."
+    )
+    recorded_days: Annotated[int, Field(ge=0)] = Field(
+        3, description="Days for which recorded requests and responses are kept, beside today; 0 is for ever."
+    )
+    free_share: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.05,
+        description="Share of the disk that is kept free: below it the oldest days of single records are dropped "
+        "before their time; 0 never does.",
+    )
+
+    @model_validator(mode="after")
+    def _sums_stay_longer(self) -> "Retention":
+        if self.rollup_months != 0 and self.rollup_months < 2:
+            msg = "rollup_months: must be 0 or at least 2"
+            raise ValueError(msg)
+        if self.rollup_months and not 0 < self.raw_days <= self.rollup_months * 28:
+            msg = "raw_days: must not be longer than rollup_months, as sums are what is left of single records"
+            raise ValueError(msg)
+        return self
+
+
 class Redis(_Section):
     """Where gateways put their records."""
 
@@ -229,6 +258,7 @@ class Settings(BaseSettings):
     page_size: PositiveInt = Field(10, description="Rows of a page of the compatible API.")
     server: Server = Server()
     store: Store = Store()
+    retention: Retention = Retention()
     redis: Redis = Redis()
     privacy: Privacy = Privacy()
     tokens: list[Token] = Field(default_factory=list, description="Who may ask; see `keytrail token create`.")

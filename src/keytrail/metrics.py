@@ -35,6 +35,8 @@ class Metrics:
             "keytrail_phantom_tokens", "Tokens that were logged though their rows were not there.", registry=r
         )
         self.rebuilt = Counter("keytrail_rollups_rebuilt", "Months of rollups made again from raw rows.", registry=r)
+        self.pruned = Counter("keytrail_rows_pruned", "Rows that retention took away.", ["what", "why"], registry=r)
+        self.disk_free = Gauge("keytrail_disk_free_bytes", "Bytes free on the store's disk.", registry=r)
         self.visible = Histogram(
             "keytrail_seconds_to_visible",
             "Seconds from the sealing of a batch until its records are in answers.",

@@ -107,7 +107,7 @@ def test_the_body_of_an_own_answer_carries_it(running: Product, ledger: Ledger) 
         ledger.add_gap(GapRow("redis", start, start + timedelta(minutes=5), "down"))
     gaps = [{"start": "2026-11-23T10:00:00.000Z", "end": "2026-11-23T10:05:00.000Z", "cause": "down"}]
     coverage = Coverage(running.parts.engine, Collecting())
-    assert coverage.told([DAY]) == {"complete_through": "2026-11-23T12:00:00.000Z", "gaps": gaps}
+    assert coverage.told([DAY]) == {"complete_through": "2026-11-23T12:00:00.000Z", "gaps": gaps, "raw_since": None}
     time.sleep(1.1)  # gaps are kept for a second
     told = running.get("/api/v1/query?from=2026-11-23&to=2026-11-23")["coverage"]
-    assert told == {"complete_through": None, "gaps": gaps}
+    assert told == {"complete_through": None, "gaps": gaps, "raw_since": None}

@@ -14,6 +14,8 @@ EVERYTHING = [
     ("POST", "rebuild"),
     ("GET", "verify"),
     ("GET", "backup"),
+    ("GET", "prune"),
+    ("POST", "prune"),
 ]
 
 
@@ -27,7 +29,7 @@ def test_only_an_admin_of_everything(running: Product, method: str, path: str, t
 def test_the_pipeline_shows_others_nothing(running: Product) -> None:
     running.put_lines([*lines_of()[:20], b"no record"])
     everything, own = running.get("/api/v1/pipeline", ADMIN), running.get("/api/v1/pipeline")
-    assert set(everything) - set(own) == {"store_id", "sources", "rejects", "tables", "drift"}
+    assert set(everything) - set(own) == {"store_id", "sources", "rejects", "tables", "drift", "upkeep"}
     assert everything["totals"]["rejected"] == 1
     assert everything["drift"] == []
     assert set(own["totals"]) == {"stored"}
@@ -39,7 +41,7 @@ def test_the_pipeline_shows_others_nothing(running: Product) -> None:
 def test_rebuild(running: Product) -> None:
     running.put_lines(lines_of()[20:40])
     tables = [rollup.table for rollup in ROLLUPS]
-    assert running.get("/api/v1/rebuild", ADMIN) == {"months": ["2026-11"], "tables": tables}
+    assert running.get("/api/v1/rebuild", ADMIN) == {"months": ["2026-11"], "tables": tables, "since": None}
 
     def rebuilt(question: str) -> list[str]:
         answer = running.http.post(f"/api/v1/rebuild{question}", headers={"Authorization": ADMIN})

@@ -94,6 +94,7 @@ CLOSED = {
     "/api/v1/rebuild",
     "/api/v1/backup",
     "/api/v1/verify",
+    "/api/v1/prune",
     "/api/v1/imports/{batch}/{offset}",
     "/api/v1/ingest",
 }

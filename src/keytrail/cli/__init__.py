@@ -43,7 +43,20 @@ def main() -> None:
     Exit status: 0 done, 1 a fault that was reported, 2 wrong usage, 130 interrupted.
     """
     # Each registers its command on `app`.
-    from keytrail.cli import backup, check, consumers, demo, endpoints, export, imports, rebuild, rejects, serve, token  # noqa: F401
+    from keytrail.cli import (  # noqa: F401
+        backup,
+        check,
+        consumers,
+        demo,
+        endpoints,
+        export,
+        imports,
+        prune,
+        rebuild,
+        rejects,
+        serve,
+        token,
+    )
 
     # A command that does not say otherwise ends on SIGTERM as on Ctrl-C, so that it leaves nothing behind.
     signal.signal(signal.SIGTERM, _interrupt)

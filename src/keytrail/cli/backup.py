@@ -62,7 +62,7 @@ def restore(
     from keytrail.cli.check import ledger_findings, report
     from keytrail.cli.opening import data_directory, opened
     from keytrail.store.backup import restore as fill
-    from keytrail.store.upkeep import Upkeep
+    from keytrail.store.verify import verify
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format, level=30)
@@ -72,5 +72,5 @@ def restore(
     if not (quiet or as_json):
         typer.echo(f"{directory}: {made.files:,} files of {made.made_at}, {made.records:,} records")
     with opened(settings) as store:
-        found = Upkeep(store.engine, store.writer).verify()
+        found = verify(store.engine, store.writer)
     report(ledger_findings(found), quiet=quiet, as_json=as_json)

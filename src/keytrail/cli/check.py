@@ -120,7 +120,7 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
                 shown = reached.get("/api/v1/pipeline", {"limit": "1"}).json()
                 store_id = shown["store_id"]
                 yield from _look_at_collection(shown, here=reached.here is not None)
-        yield _room(str(directory))
+        yield _room(str(directory), settings.retention.free_share)
     except NoStore:
         yield Finding("store", good=True, text=f"none yet; the data directory {directory} is made at the first start")
     except KeytrailError as error:
@@ -188,11 +188,16 @@ def ledger_findings(found: "Verified") -> list[Finding]:
 _LEAST_ROOM = 1_000_000_000
 
 
-def _room(directory: str) -> Finding:
+def _room(directory: str, share: float) -> Finding:
     import shutil
 
-    free = shutil.disk_usage(directory).free
-    return Finding("disk", free >= _LEAST_ROOM, f"{free / 1e9:,.1f} GB free")
+    disk = shutil.disk_usage(directory)
+    text, least = f"{disk.free / 1e9:,.1f} GB free", share * disk.total
+    if least and disk.free < 2 * least:
+        drops = "are dropped" if disk.free < least else "will be dropped"
+        text += f"; below {least / 1e9:,.1f} GB the oldest days of single records {drops} (retention.free_share)"
+        return Finding("disk", disk.free >= _LEAST_ROOM, text, "warning" if disk.free >= _LEAST_ROOM else "")
+    return Finding("disk", disk.free >= _LEAST_ROOM, text)
 
 
 GAP_DAYS = 1

@@ -6,6 +6,7 @@ import typer
 
 from keytrail.cli import app
 from keytrail.cli.options import AsJson, Config, Data, Logs, Quiet, Token, Url, parse_day, settings_of
+from keytrail.errors import KeytrailError
 
 if TYPE_CHECKING:
     from keytrail.cli.reach import Reached
@@ -26,7 +27,8 @@ def rebuild(
     """Make the rollups from the raw records again: whole months, every month that has records if none is given.
 
     A month is put in place in one step, so this may be killed and run again at any time; answers stay as they were
-    until then. Storing pauses while a table is made, sealing does not. A month without raw records is left alone.
+    until then. Storing pauses while a table is made, sealing does not. What stands for days whose raw records are gone
+    is kept as it is, and --from must not name one.
     """
     first, last = (parse_day(text).strftime("%Y-%m") if text else "" for text in (start, end))
     if first and last and first > last:
@@ -38,8 +40,11 @@ def rebuild(
     set_up_logging(log_format, level=30)
     with reach(settings_of(config, data), url, token) as reached:
         known = reached.get("/api/v1/rebuild").json()
+        since = known["since"] or ""
+        if start and start < since:
+            raise KeytrailError(f"the raw records of {start} are gone (retention): --from {since} or later")
         months = [month for month in known["months"] if (first or month) <= month <= (last or month)]
-        done = _rebuild(reached, months, known["tables"], quiet=quiet or as_json)
+        done = _rebuild(reached, months, known["tables"], since, quiet=quiet or as_json)
     if as_json:
         import msgspec
 
@@ -49,7 +54,9 @@ def rebuild(
         typer.echo(f"{len(done)} rollups of {months_text} are made again" if months else "No raw records there.")
 
 
-def _rebuild(reached: "Reached", months: list[str], tables: list[str], *, quiet: bool) -> list[dict[str, Any]]:
+def _rebuild(
+    reached: "Reached", months: list[str], tables: list[str], since: str, *, quiet: bool
+) -> list[dict[str, Any]]:
     """One table of one month after the other, so that storing never pauses for longer than that."""
     import time
 
@@ -58,7 +65,8 @@ def _rebuild(reached: "Reached", months: list[str], tables: list[str], *, quiet:
     for month in months:
         for table in tables:
             began = time.perf_counter()
-            asked = {"from": f"{month}-01", "to": f"{month}-01", "table": table}
+            day = max(f"{month}-01", since)
+            asked = {"from": day, "to": day, "table": table}
             if reached.post("/api/v1/rebuild", asked, b"").json()["rebuilt"]:
                 done.append({"month": month, "table": table})
             if not quiet:

@@ -71,7 +71,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
             if not settings.tokens:
                 _tell_how_to_get_in(parts, address)
 
-        with collecting(parts.collectors):
+        with collecting(parts.collectors), parts.upkeep.running():
             serve_app(
                 parts.service.app,
                 listening,

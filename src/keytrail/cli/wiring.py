@@ -63,7 +63,7 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
     with opened(settings, wait=wait) as store:
         metrics = Metrics()
         ledger, listener = Ledger(store.engine), CountingListener(metrics)
-        upkeep = Upkeep(store.engine, store.writer)
+        upkeep = Upkeep(store.engine, store.writer, settings.retention, metrics)
         collectors = make_collectors(
             settings.redis if collect else settings.redis.model_copy(update={"url": ""}),
             ledger=ledger,

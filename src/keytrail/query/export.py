@@ -20,6 +20,7 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from keytrail.query.kept import all_kept
 from keytrail.query.records import Search, joined, where_of
 from keytrail.query.statement import Statement
 from keytrail.query.zones import HOUR, to_instant
@@ -60,15 +61,18 @@ def export(engine: Engine, search: Search, form: Form) -> Iterator[bytes]:
         form: What the bytes are to be.
 
     Raises:
+        RequestError: Rows are no longer kept; names the day.
         StoreAway: A piece took too long or too much memory.
         StoreError: The engine refused it. What was given before is the beginning of an export and no whole one.
     """
     # Once for all pieces: they are of one directory.
     search = joined(engine, search)
-    if form is Form.NDJSON:
-        return _ndjson(engine, search)
-    tables = _tables(engine, search, form)
-    return _csv(tables) if form is Form.CSV else _parquet(tables)
+    with all_kept(engine, search.spans):
+        if form is Form.NDJSON:
+            yield from _ndjson(engine, search)
+        else:
+            tables = _tables(engine, search, form)
+            yield from _csv(tables) if form is Form.CSV else _parquet(tables)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple
 
 from keytrail.query.build import conditions, instant, within
 from keytrail.query.join import join
+from keytrail.query.kept import all_kept
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
 from keytrail.record import BY_COLUMN, Kind
@@ -41,6 +42,7 @@ def places(engine: Engine, query: Query) -> list[Place]:
         query: Scope, spans, filters, limit and offset count; the rest of it does not.
 
     Raises:
+        RequestError: It needs rows that are no longer kept; names the day.
         StoreAway: It took too long or too much memory.
         StoreError: The engine refused the statement.
     """
@@ -55,7 +57,8 @@ def places(engine: Engine, query: Query) -> list[Place]:
     )
     if query.limit is not None:
         sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
-    return [Place(*row) for row in engine.query(statement.raw(sql), statement.parameters).rows]
+    with all_kept(engine, query.spans):
+        return [Place(*row) for row in engine.query(statement.raw(sql), statement.parameters).rows]
 
 
 def rows_at(

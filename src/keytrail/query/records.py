@@ -21,6 +21,7 @@ from keytrail.query.build import conditions, instant, within
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.join import join
 from keytrail.query.joined import Joined
+from keytrail.query.kept import all_kept
 from keytrail.query.request import Filter, Query, Scope
 from keytrail.query.statement import Statement
 from keytrail.query.zones import DAY, MINUTE, Span
@@ -184,17 +185,18 @@ def page(engine: Engine, search: Search, *, cursor: str = "", limit: int) -> Pag
         limit: Rows of the page, at most `MOST_ROWS`.
 
     Raises:
-        RequestError: The cursor is none, or one of another search.
+        RequestError: The cursor is none, or one of another search; rows are no longer kept.
         StoreAway: It took too long or too much memory.
     """
     before = _before(cursor, search) if cursor else None
     search = joined(engine, search)
     rows: list[Row] = []
-    for window in _windows(search.spans, before):
-        sql, parameters = _statement(search, window, before, limit + 1 - len(rows))
-        rows.extend(_shaped(row) for row in engine.query(sql, parameters).dicts())
-        if len(rows) > limit:
-            return Page(rows[:limit], rows[limit - 1].place.text(search.digest()))
+    with all_kept(engine, search.spans):
+        for window in _windows(search.spans, before):
+            sql, parameters = _statement(search, window, before, limit + 1 - len(rows))
+            rows.extend(_shaped(row) for row in engine.query(sql, parameters).dicts())
+            if len(rows) > limit:
+                return Page(rows[:limit], rows[limit - 1].place.text(search.digest()))
     return Page(rows, "")
 
 

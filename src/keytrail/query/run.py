@@ -1,11 +1,13 @@
 """Answer a question: plan, choose tables, build SQL, run, shape."""
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.query.build import build
 from keytrail.query.join import join
+from keytrail.query.kept import all_kept
 from keytrail.query.plan import Plan, plan
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
@@ -48,6 +50,7 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
         limits: Engine settings that bound the statement, beside those of all.
 
     Raises:
+        RequestError: It needs rows that are no longer kept; names the day.
         StoreLimited: It would take more than the limits allow.
         StoreAway: It took too long or too much memory.
         StoreError: The engine refused the statement.
@@ -58,7 +61,10 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
         # A day that a zone skipped altogether (Apia, 30 December 2011).
         return Answer([], 0, chosen, "", Statement(), 0, 0.0)
     sql, statement = build(query, chosen)
-    found = engine.query(sql, statement.parameters, {**(_OF_A_LOOKUP if chosen.lookup else {}), **(limits or {})})
+    with contextlib.ExitStack() as kept:
+        for segment in chosen.segments:
+            kept.enter_context(all_kept(engine, segment.spans, raw=segment.raw))
+        found = engine.query(sql, statement.parameters, {**(_OF_A_LOOKUP if chosen.lookup else {}), **(limits or {})})
     labels = chosen.steps.labels if chosen.steps else ()
     rows = [_shaped(query, labels, row) for row in found.rows]
     total = found.rows[0][-1] if found.rows and query.limit is not None else len(rows)

@@ -1,12 +1,20 @@
-"""Make rollups from raw rows again: whole months, in a table beside the real one, put in place in one step."""
+"""Make rollups from raw rows again: whole months, in a table beside the real one, put in place in one step.
+
+Of days whose raw rows retention has taken away the rollups are all that there is: these days are neither compared nor
+made again, but carried over.
+"""
 
 from collections.abc import Iterable
+from datetime import date
+from typing import Any, Final
 
 from keytrail.store.client import Engine
+from keytrail.store.kept import RAW_ROWS, kept_since, partitions
 from keytrail.store.tables import RAW, ROLLUPS, Rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
 _RAW_CHECKED = "count(), sum(latency), sum(upstream_latency), sum(request_time)"
+_FROM_THEN: Final = "toYYYYMM({clock}) = {{month:UInt32}} AND {clock} >= toDateTime64({{since:Date}}, 0, 'UTC')"
 
 
 def mend_months(engine: Engine, months: Iterable[int]) -> list[str]:
@@ -21,63 +29,64 @@ def mend_months(engine: Engine, months: Iterable[int]) -> list[str]:
     """
     mended = []
     for month in months:
-        raw: dict[str, object] = {}
-        for rollup in ROLLUPS:
-            where = rollup.family.where
-            if where not in raw:
-                raw[where] = _raw_sums(engine, where, month)
-            if _sums(engine, rollup, month) != raw[where]:
-                rebuild_month(engine, rollup, month)
-                mended.append(f"{rollup.table} {month}")
+        for rollup in _differing(engine, month):
+            rebuild_month(engine, rollup, month)
+            mended.append(f"{rollup.table} {month}")
     return mended
 
 
 def months_of_raw(engine: Engine) -> list[int]:
     """The months that have raw rows, as YYYYMM: those whose rollups can be made again."""
-    found = engine.query(
-        "SELECT DISTINCT toUInt32(partition_id) AS month FROM system.parts WHERE active AND rows > 0 "
-        "AND database = currentDatabase() AND table = {table:String} ORDER BY month",
-        {"table": RAW},
-    )
-    return [int(month) for (month,) in found.rows]
+    since = kept_since(engine, RAW_ROWS)
+    return sorted({one.start.year * 100 + one.start.month for one in partitions(engine, RAW) if one.end > since})
 
 
 def differing(engine: Engine, month: int) -> list[str]:
     """Names of the rollups whose sums over a month are not those of the raw rows."""
-    return [
-        rollup.table
-        for rollup in ROLLUPS
-        if _sums(engine, rollup, month) != _raw_sums(engine, rollup.family.where, month)
-    ]
+    return [rollup.table for rollup in _differing(engine, month)]
 
 
-def _raw_sums(engine: Engine, where: str, month: int) -> list[tuple[object, ...]]:
+def _differing(engine: Engine, month: int) -> list[Rollup]:
+    values = {"month": month, "since": kept_since(engine, RAW_ROWS)}
+    found, raw = [], {}
+    for rollup in ROLLUPS:
+        where = rollup.family.where
+        if where not in raw:
+            raw[where] = _raw_sums(engine, where, values)
+        if _sums(engine, rollup, values) != raw[where]:
+            found.append(rollup)
+    return found
+
+
+def _raw_sums(engine: Engine, where: str, values: dict[str, Any]) -> list[tuple[object, ...]]:
     condition = f" AND {where}" if where else ""
-    return engine.query(
-        f"SELECT {_RAW_CHECKED} FROM {RAW} WHERE toYYYYMM(time) = {{month:UInt32}}{condition}", {"month": month}
-    ).rows
+    sql = f"SELECT {_RAW_CHECKED} FROM {RAW} WHERE {_FROM_THEN.format(clock='time')}{condition}"
+    return engine.query(sql, values).rows
 
 
-def _sums(engine: Engine, rollup: Rollup, month: int) -> list[tuple[object, ...]]:
-    return engine.query(
-        f"SELECT {_CHECKED} FROM {rollup.table} WHERE toYYYYMM(bucket) = {{month:UInt32}}", {"month": month}
-    ).rows
+def _sums(engine: Engine, rollup: Rollup, values: dict[str, Any]) -> list[tuple[object, ...]]:
+    return engine.query(f"SELECT {_CHECKED} FROM {rollup.table} WHERE {_FROM_THEN.format(clock='bucket')}", values).rows
 
 
 def rebuild_month(engine: Engine, rollup: Rollup, month: int) -> None:
     """Replace a month of a rollup by what the raw rows give; a kill leaves the old month in place."""
+    since = kept_since(engine, RAW_ROWS)
+    values = {"month": month, "since": since}
     spare = f"{rollup.table}_rebuilt"
     engine.command(f"DROP TABLE IF EXISTS {spare} SYNC")
     engine.command(f"CREATE TABLE {spare} AS {rollup.table}")
     days = engine.query(
         f"SELECT DISTINCT toUnixTimestamp(toStartOfDay(time)) AS day FROM {RAW} "
-        "WHERE toYYYYMM(time) = {month:UInt32} ORDER BY day",
-        {"month": month},
+        f"WHERE {_FROM_THEN.format(clock='time')} ORDER BY day",
+        values,
     )
     for (day,) in days.rows:
         # A day at a time: buckets never cross days, and a month's groups may not fit into memory.
         start = f"toDateTime64({int(day)}, 3, 'UTC')"
         condition = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
         engine.command(f"INSERT INTO {spare} {rollup.select(condition)}")
+    if since > date(month // 100, month % 100, 1):
+        kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
+        engine.command(f"INSERT INTO {spare} SELECT * FROM {rollup.table} WHERE {kept}", values)
     engine.command(f"ALTER TABLE {rollup.table} REPLACE PARTITION ID '{month:06}' FROM {spare}")
     engine.command(f"DROP TABLE {spare} SYNC")

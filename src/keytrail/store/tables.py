@@ -179,7 +179,7 @@ def create_raw() -> str:
         for column, kind in column_types().items()
     ]
     return (
-        f"CREATE TABLE {RAW} (\n" + ",\n".join(lines) + "\n)\nENGINE = MergeTree\nPARTITION BY toYYYYMM(time)\n"
+        f"CREATE TABLE {RAW} (\n" + ",\n".join(lines) + "\n)\nENGINE = MergeTree\nPARTITION BY toYYYYMMDD(time)\n"
         "ORDER BY (org_id, toStartOfHour(time), api_key, time)\n"
         f"SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}, {RAW_PARTS}"
     )
@@ -291,9 +291,23 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """Which key, OAuth client or tag belongs to which consumer (`store/consumers.py`)."""
 
 
+RETAINED: Final = "retained"
+
+CREATE_RETAINED: Final = f"""CREATE TABLE {RETAINED} (
+    what LowCardinality(String),
+    start DateTime64(3, 'UTC'),
+    why LowCardinality(String),
+    noted_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (what, start)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""From when on there are raw rows, rollups and recorded requests (`store/kept.py`)."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
-    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS]
+    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS, CREATE_RETAINED]

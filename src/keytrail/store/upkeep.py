@@ -1,12 +1,31 @@
-"""What keeps a store sound: copies of it, and holding it against its ledger."""
+"""What keeps a store sound: copies of it, holding it against its ledger, and taking away what is not to be kept."""
 
-from collections.abc import Generator
+import contextlib
+import threading
+import time
+from collections.abc import Generator, Iterator
+from datetime import UTC, datetime
+from typing import Any, Final
 
-from keytrail.errors import RequestError
+import structlog
+
+from keytrail.config import Retention
+from keytrail.errors import RequestError, StoreError
+from keytrail.metrics import Metrics
 from keytrail.store.backup import Backups
 from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since
+from keytrail.store.retention import Pruning, Step
 from keytrail.store.verify import Verified, verify
 from keytrail.store.writer import Writer
+
+log = structlog.get_logger("keytrail.store")
+
+FIRST_PRUNE: Final = 300.0
+"""Seconds after the start: what was under way when the process before ended has been tried again by then."""
+PRUNE_EVERY: Final = 3600.0
+LOOK_EVERY: Final = 60.0
+"""Seconds from one look at the disk to the next."""
 
 
 class Upkeep:
@@ -15,12 +34,20 @@ class Upkeep:
     Args:
         engine: Its engine.
         writer: The way into it.
+        retention: What to keep.
+        metrics: The metrics of this process.
     """
 
-    def __init__(self, engine: Engine, writer: Writer) -> None:
+    def __init__(self, engine: Engine, writer: Writer, retention: Retention, metrics: Metrics) -> None:
         self._engine = engine
         self._writer = writer
-        self._backups = Backups(engine, writer) if isinstance(engine, EmbeddedEngine) else None
+        self._retention = retention
+        embedded = engine if isinstance(engine, EmbeddedEngine) else None
+        self._backups = Backups(embedded, writer) if embedded else None
+        self._pruning = Pruning(engine, writer, retention, embedded.directory if embedded else None, metrics)
+        self._one_at_a_time = threading.Lock()
+        if embedded:
+            metrics.disk_free.set_function(lambda: disk.free if (disk := self._pruning.disk()) else 0)
 
     def backup(self) -> Generator[bytes]:
         """A copy of the store as a tar file, piece by piece; see `backup.py`.
@@ -41,3 +68,58 @@ class Upkeep:
             StoreError: The engine can't.
         """
         return verify(self._engine, self._writer)
+
+    def to_prune(self) -> list[Step]:
+        """What there is to take away now.
+
+        Raises:
+            StoreError: The engine can't tell.
+        """
+        return self._pruning.plan(datetime.now(UTC))
+
+    def prune(self) -> list[Step]:
+        """Take away what is not to be kept; see `retention.py`.
+
+        Raises:
+            StoreError: The engine refuses.
+        """
+        with self._one_at_a_time:
+            return self._pruning.run(datetime.now(UTC))
+
+    def troubles(self) -> list[str]:
+        """Why it can't keep what it should; empty if it can."""
+        return [why] if (why := self._pruning.short_of_room()) else []
+
+    def told(self) -> dict[str, Any]:
+        """From when on what is kept, for how long, and the room on the disk."""
+        disk = self._pruning.disk()
+        since = {what: kept_since(self._engine, what) for what in (RAW_ROWS, ROLLUP_ROWS, RECORDED)}
+        return {
+            "kept_since": {what: day.isoformat() if day > ALWAYS else None for what, day in since.items()},
+            "retention": self._retention.model_dump(),
+            "disk": {"free": disk.free, "total": disk.total} if disk else None,
+            "troubles": self.troubles(),
+        }
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """Prune from time to time in a thread, at once when the disk is short of room, until the block is left."""
+        stop = threading.Event()
+        thread = threading.Thread(target=self._keep_up, args=(stop,), name="upkeep")
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+
+    def _keep_up(self, stop: threading.Event) -> None:
+        due = time.monotonic() + FIRST_PRUNE
+        while not stop.wait(min(LOOK_EVERY, max(due - time.monotonic(), 0.0))):
+            try:
+                if time.monotonic() >= due or self.troubles():
+                    self.prune()
+                    due = time.monotonic() + PRUNE_EVERY
+            except (StoreError, OSError) as error:
+                log.error("pruning failed", error=str(error))
+                due = time.monotonic() + LOOK_EVERY

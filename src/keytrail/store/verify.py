@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.store.client import Engine
+from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import BATCHES, RAW
 from keytrail.store.writer import Writer
@@ -11,16 +12,20 @@ from keytrail.store.writer import Writer
 MOST_SHOWN: Final = 100
 
 # A chunk that was confirmed twice, as after a kill between the two, counts once.
+# Of a batch that reaches back before what retention keeps, only a part is there.
 _DIFFERING: Final = f"""
+WITH toDateTime64({{since:Date}}, 3, 'UTC') AS since
 SELECT batch_id, expected, found, origin FROM (
-    SELECT batch_id, sum(stored) AS expected, any(origin) AS origin
+    SELECT batch_id, sum(stored) AS expected, any(origin) AS origin, min(oldest) < since AS partly
     FROM (
-        SELECT batch_id, offset, stored, origin FROM {BATCHES} WHERE stored > 0
+        SELECT batch_id, offset, stored, origin, oldest, newest FROM {BATCHES} WHERE stored > 0 AND newest >= since
         ORDER BY batch_id, offset, written_at LIMIT 1 BY batch_id, offset
     ) GROUP BY batch_id
 ) AS confirmed
-FULL JOIN (SELECT batch_id, count() AS found FROM {RAW} GROUP BY batch_id) AS held USING batch_id
-WHERE expected != found
+FULL JOIN (
+    SELECT batch_id, count() AS found FROM {RAW} WHERE time >= since GROUP BY batch_id
+) AS held USING batch_id
+WHERE found > expected OR (found < expected AND NOT partly)
 ORDER BY batch_id
 """
 
@@ -86,4 +91,4 @@ def verify(engine: Engine, writer: Writer) -> Verified:
 
 
 def _differing(engine: Engine) -> list[dict[str, Any]]:
-    return engine.query(_DIFFERING).dicts()
+    return engine.query(_DIFFERING, {"since": kept_since(engine, RAW_ROWS)}).dicts()

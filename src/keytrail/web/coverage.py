@@ -1,4 +1,4 @@
-"""What an answer can't know: until when everything is in it, and when nothing was collected."""
+"""What an answer can't know: until when everything is in it, when nothing was collected, what is no longer kept."""
 
 import threading
 import time
@@ -10,6 +10,7 @@ from keytrail.errors import StoreError
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import Span
 from keytrail.store.client import Engine
+from keytrail.store.kept import ALWAYS, RAW_ROWS, kept_since
 from keytrail.store.ledger import Ledger
 from keytrail.web.pipeline import Operations
 
@@ -30,11 +31,13 @@ class Coverage:
     """
 
     def __init__(self, engine: Engine, operations: Operations) -> None:
+        self._engine = engine
         self._ledger = Ledger(engine)
         self._operations = operations
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._ended: list[Interval] | None = []
+        self._raw_since = ALWAYS
 
     def gaps_in(self, spans: Sequence[Span]) -> list[tuple[Span, str]]:
         """The intervals of some stretches of time in which nothing was collected, each with its cause.
@@ -52,7 +55,8 @@ class Coverage:
     def headers(self, spans: Sequence[Span]) -> dict[str, str]:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
         collected, ended, touching = self._touching(spans)
-        if not collected and not touching and ended is not None:
+        raw_since = self._raw_since
+        if not collected and not touching and ended is not None and raw_since == ALWAYS:
             return {}
         parts = [f"complete-through={self._operations.complete_through() or 'unknown'}"]
         parts.append(f"gaps={'unknown' if ended is None else len(touching)}")
@@ -60,15 +64,19 @@ class Coverage:
         shown = ", ".join(_text(gap) for gap in touching[-MOST_SHOWN:])
         if shown:
             parts.append(f"gap={shown}")
+        if raw_since > ALWAYS:
+            parts.append(f"raw-since={raw_since}")
         return {HEADER: "; ".join(parts)}
 
     def told(self, spans: Sequence[Span]) -> dict[str, Any] | None:
         """The same for the body of an answer, with every gap; None where nothing is or was collected.
 
-        `complete_through` is null where it is not known, and so is `gaps`; a gap that lasts has no end.
+        `complete_through` is null where it is not known, and so is `gaps`; a gap that lasts has no end. `raw_since` is
+        the first day of which single records are kept, null where none were ever taken away.
         """
         collected, ended, touching = self._touching(spans)
-        if not collected and not touching and ended is not None:
+        raw_since = self._raw_since
+        if not collected and not touching and ended is not None and raw_since == ALWAYS:
             return None
         gaps = [
             {"start": _moment(start), "end": None if end is None else _moment(end), "cause": cause}
@@ -77,6 +85,7 @@ class Coverage:
         return {
             "complete_through": self._operations.complete_through(),
             "gaps": None if ended is None else gaps,
+            "raw_since": raw_since.isoformat() if raw_since > ALWAYS else None,
         }
 
     def _touching(self, spans: Sequence[Span]) -> tuple[bool, list[Interval] | None, list[Interval]]:
@@ -97,6 +106,7 @@ class Coverage:
                 try:
                     found = self._ledger.gaps(ALL_TIME.start, ALL_TIME.end)
                     self._ended = [(_ms(one.start), _ms(one.end), one.cause) for one in found]
+                    self._raw_since = kept_since(self._engine, RAW_ROWS)
                 except StoreError:
                     # Rows without their coverage are better than none, and the header says that it is not known.
                     self._ended = None

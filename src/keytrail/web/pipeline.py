@@ -11,9 +11,12 @@ from keytrail.errors import NotAuthorised, RequestError
 from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
+from keytrail.store.client import Engine
+from keytrail.store.kept import ALWAYS, RAW_ROWS, kept_since
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
+from keytrail.store.upkeep import Upkeep
 from keytrail.web.auth import Principal, everything, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.system import answer, principal
@@ -132,6 +135,8 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         shown["rejects"] = ledger.rejects(limit=limit)
         shown["tables"] = ledger.tables()
         shown["drift"] = operations.drift()
+        upkeep: Upkeep | None = request.app.state.upkeep
+        shown["upkeep"] = upkeep.told() if upkeep else None
     return shown
 
 
@@ -165,10 +170,12 @@ def retry(request: Request, asker: Asker, limit: Limit = 1000) -> Response:
 
 @router.get("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
 def rebuildable(request: Request, asker: Asker) -> Response:
-    """The months that have raw records, and the rollups made from them. Needs `admin` for all organisations."""
+    """The months that have raw records, since when these are whole, and the rollups. Needs `admin` for everything."""
     everything(asker)
-    months = [_month(number) for number in months_of_raw(request.app.state.engine)]
-    return answer({"months": months, "tables": _TABLES})
+    engine: Engine = request.app.state.engine
+    months = [_month(number) for number in months_of_raw(engine)]
+    since = kept_since(engine, RAW_ROWS)
+    return answer({"months": months, "tables": _TABLES, "since": since.isoformat() if since > ALWAYS else None})
 
 
 @router.post("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
@@ -181,7 +188,8 @@ def rebuild(
 ) -> Response:
     """Make the rollups from the raw records again: whole months, writing pauses meanwhile; safe to repeat.
 
-    A month without raw records is left alone. Needs `admin` for all organisations.
+    What stands for days whose raw records are gone is kept as it is, and `from` must not name one. Needs `admin` for
+    all organisations.
     """
     everything(asker)
     if table and table not in _TABLES:
@@ -189,7 +197,11 @@ def rebuild(
     first, last = _number(start or date.min), _number(end or date.max)
     if first > last:
         raise RequestError("from is after to")
-    months = [month for month in months_of_raw(request.app.state.engine) if first <= month <= last]
+    engine: Engine = request.app.state.engine
+    since = kept_since(engine, RAW_ROWS)
+    if start and start < since:
+        raise RequestError(f"from: the raw records of {start} are gone (retention): begin on {since} or later")
+    months = [month for month in months_of_raw(engine) if first <= month <= last]
     return answer({"rebuilt": _operations(request).rebuild(months, [table] if table else [])})
 
 
@@ -203,8 +215,12 @@ def _month(number: int) -> str:
 
 @router.get("/readyz/collect", responses={503: {"description": "They are not; `reasons` says why."}})
 def ready_to_collect(request: Request) -> Response:
-    """Records are collected as they come; 503 when collection lags, has stopped, or the disk is full."""
-    troubles = _operations(request).troubles()
+    """Records are collected and kept as they should be.
+
+    503 when collection lags or has stopped, or the disk is full or so nearly full that records are dropped early.
+    """
+    upkeep: Upkeep | None = request.app.state.upkeep
+    troubles = _operations(request).troubles() + (upkeep.troubles() if upkeep else [])
     return answer({"status": "degraded" if troubles else "ok", "reasons": troubles}, 503 if troubles else 200)
 
 

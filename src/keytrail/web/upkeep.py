@@ -1,4 +1,4 @@
-"""Upkeep of the store over HTTP: a copy of it, and holding it against its ledger."""
+"""Upkeep of the store over HTTP: a copy of it, holding it against its ledger, taking away what is not to be kept."""
 
 from collections.abc import Iterator
 from dataclasses import asdict
@@ -72,3 +72,17 @@ def verify(request: Request, asker: Asker) -> Response:
     """
     everything(asker)
     return answer(asdict(_upkeep(request).verify()))
+
+
+@router.get("/api/v1/prune", responses=problems())
+def to_prune(request: Request, asker: Asker) -> Response:
+    """What retention would take away now, partition by partition. Needs `admin` for all organisations."""
+    everything(asker)
+    return answer({"data": [step.shown() for step in _upkeep(request).to_prune()]})
+
+
+@router.post("/api/v1/prune", responses=problems())
+def prune(request: Request, asker: Asker) -> Response:
+    """Take away now what retention does not keep; what was. Needs `admin` for all organisations."""
+    everything(asker)
+    return answer({"data": [step.shown() for step in _upkeep(request).prune()]})

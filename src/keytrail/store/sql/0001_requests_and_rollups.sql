@@ -59,7 +59,7 @@ CREATE TABLE requests (
     seq UInt32
 )
 ENGINE = MergeTree
-PARTITION BY toYYYYMM(time)
+PARTITION BY toYYYYMMDD(time)
 ORDER BY (org_id, toStartOfHour(time), api_key, time)
 SETTINGS non_replicated_deduplication_window = 10000, min_bytes_for_wide_part = 67108864, min_level_for_wide_part = 1;
 

@@ -37,7 +37,7 @@ def flow(request: Request, desk: AtDesk) -> Response:
         panels += [
             Panel("sources", "Sources", "sources", of("sources"), size="table", wide="w8 x8"),
             Panel("rejects", "Rejected records", "rejects", of("rejects"), size="table", wide="w8 x8"),
-            Panel("tables", "Storage", "storage", of("tables"), wide="w4 x4", live=False),
+            Panel("tables", "Storage", "storage", lambda: _storage(told()), wide="w4 x4", live=False),
         ]
     return show(
         request,
@@ -48,6 +48,16 @@ def flow(request: Request, desk: AtDesk) -> Response:
         title="Pipeline",
         names=[panel.id for panel in panels[1:]],
     )
+
+
+_KEPT: Final = {"raw": "single records", "rollups": "sums", "recorded": "recorded requests"}
+
+
+def _storage(told: dict[str, Any]) -> dict[str, Any]:
+    """The tables, from when on what is kept, the room on the disk, and what is wrong with that."""
+    upkeep = told["upkeep"] or {"kept_since": {}, "disk": None, "troubles": []}
+    since = [f"{_KEPT[what]} since {day}" for what, day in upkeep["kept_since"].items() if day]
+    return {"tables": told["tables"], "since": since, "disk": upkeep["disk"], "troubles": upkeep["troubles"]}
 
 
 def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:

@@ -1,0 +1,94 @@
+"""From when on the store has raw rows, rollups and recorded requests.
+
+Noted before anything is taken away: whoever reads first and then finds that the beginning has not moved has read all.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Final
+
+import pyarrow as pa
+
+from keytrail.store.client import Engine
+from keytrail.store.tables import RETAINED
+
+RAW_ROWS: Final = "raw"
+ROLLUP_ROWS: Final = "rollups"
+RECORDED: Final = "recorded"
+ALWAYS: Final = date(1970, 1, 1)
+"""The beginning where nothing was ever taken away."""
+
+
+def kept_since(engine: Engine, what: str) -> date:
+    """The first day (UTC) of which the store has everything that it was given; `ALWAYS` if it has all.
+
+    Args:
+        engine: The engine.
+        what: `RAW_ROWS`, `ROLLUP_ROWS` or `RECORDED`.
+    """
+    found = engine.query(f"SELECT toDate(max(start)) FROM {RETAINED} WHERE what = {{what:String}}", {"what": what})
+    day: date = found.rows[0][0]
+    return day
+
+
+def note_kept_since(engine: Engine, what: str, day: date, why: str) -> None:
+    """Note that only what is from a day on is kept, before the rest is taken away.
+
+    Args:
+        engine: The engine.
+        what: `RAW_ROWS`, `ROLLUP_ROWS` or `RECORDED`.
+        day: The day.
+        why: `age` or `disk`.
+    """
+    instants = pa.timestamp("ms", "UTC")
+    rows = pa.table(
+        {
+            "what": [what],
+            "start": pa.array([datetime(day.year, day.month, day.day, tzinfo=UTC)], instants),
+            "why": [why],
+            "noted_at": pa.array([datetime.now(UTC)], instants),
+        }
+    )
+    engine.insert(RETAINED, rows, f"{what}:{day}:{why}")
+
+
+@dataclass(frozen=True, slots=True)
+class Partition:
+    """A partition of a table.
+
+    Attributes:
+        table: The table.
+        id: Its name for the engine.
+        start: Its first day, UTC.
+        end: The day after its last.
+        rows: Its rows.
+        size: Its bytes on disk.
+    """
+
+    table: str
+    id: str
+    start: date
+    end: date
+    rows: int
+    size: int
+
+
+def partitions(engine: Engine, table: str) -> list[Partition]:
+    """The partitions of a table, the oldest first.
+
+    They are days, or months as in rollups and in stores whose raw table was made before it had days.
+    """
+    found = engine.query(
+        "SELECT partition_id, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND rows > 0 "
+        "AND database = currentDatabase() AND table = {table:String} GROUP BY partition_id ORDER BY partition_id",
+        {"table": table},
+    )
+    return [Partition(table, name, *_days_of(name), int(rows), int(size)) for name, rows, size in found.rows]
+
+
+def _days_of(partition: str) -> tuple[date, date]:
+    month = date(int(partition[:4]), int(partition[4:6]), 1)
+    if len(partition) == len("YYYYMM"):
+        return month, (month + timedelta(days=31)).replace(day=1)
+    start = month.replace(day=int(partition[6:8]))
+    return start, start + timedelta(days=1)

@@ -1,0 +1,54 @@
+"""`keytrail prune`: shown first, then taken away; old records are told of everywhere."""
+
+import base64
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import msgpack
+
+from tests.cli.captures import lines_of
+from tests.cli.command import Ran
+
+Keytrail = Callable[..., Ran]
+# The capture is of 23 November 2026; one of its lines is moved to the first seconds of 2024.
+OLD = 1_704_067_200
+KEPT = "[retention]\nraw_days = 20000\nrollup_months = 0\nrecorded_days = 0\n"
+
+
+def old_line() -> bytes:
+    item = json.loads(lines_of()[0])
+    record = msgpack.unpackb(base64.b64decode(item["record"]), timestamp=0)
+    record["TimeStamp"] = msgpack.Timestamp(OLD, 0)
+    return json.dumps({**item, "record": base64.b64encode(msgpack.packb(record)).decode()}).encode()
+
+
+def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path) -> None:
+    (tmp_path / "keytrail.toml").write_text(KEPT, encoding="utf-8")
+    ran = keytrail("import", "--json", "-", stdin=old_line() + b"\n")
+    assert ran.json()["stored"] == 1, ran
+    assert keytrail("prune").out == "Nothing to take away.\n"
+    (tmp_path / "keytrail.toml").write_text(KEPT.replace("20000", "400"), encoding="utf-8")
+    shown = keytrail("prune")
+    assert re.fullmatch(
+        r"requests from 2024-01-01 until 2024-01-02: raw, 1 rows, 0\.0 MB\n"
+        r"Nothing was taken away: --apply does it\.\n",
+        shown.out,
+    )
+    assert [step["waits"] for step in keytrail("prune", "--json").json()["to_prune"]] == [False]
+    assert [step["table"] for step in keytrail("prune", "--apply", "--json").json()["pruned"]] == ["requests"]
+    assert keytrail("prune").out == "Nothing to take away.\n"
+    days = ("--from", "2024-01-01", "--to", "2024-01-01")
+    ran = keytrail("rebuild", *days)
+    assert (ran.status, ran.err) == (
+        1,
+        "keytrail: the raw records of 2024-01-01 are gone (retention): --from 2024-01-02 or later\n",
+    )
+    ran = keytrail("export", "out.csv", *days)
+    assert ran.status == 1
+    assert "single records of 2024-01-01, and those from before 2024-01-02 are no longer kept" in ran.err
+    assert keytrail("export", "all.csv").status == 0
+    assert "ok   ledger: every row of 1 batches is there" in keytrail("check", "--ledger").out
+    again = keytrail("import", "--json", "-", stdin=old_line() + b"\n").json()
+    assert (again["stored"], again["duplicate"]) == (0, 1)
