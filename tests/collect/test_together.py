@@ -8,6 +8,7 @@ import pyarrow as pa
 import pytest
 
 from keytrail.cli.collecting import collecting
+from keytrail.collect.frozen_batch import Batch
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreError
@@ -122,11 +123,22 @@ def test_taken_by_another_after_the_insert(server: Server, running: Product) -> 
     assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
 
 
-def test_a_rejected_record_stays_with_its_own_batch(server: Server, running: Product) -> None:
+def test_a_rejected_record_stays_with_its_own_batch(
+    server: Server, running: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
     server.client().rpush(LISTS[3], b"\xc1 no record")
     source = sealed(running)
+    read = source.read
+    names: list[str] = []
+
+    def noted(batch: Batch) -> list[bytes]:
+        names.append(batch.list_name)
+        return read(batch)
+
+    monkeypatch.setattr(source, "read", noted)
     with collecting(running.parts.collectors):
         wait_for(lambda: not any(one.batches for one in source.backlog()), 10, "batches let go of")
         assert len(source.rejects(LISTS[3])) == 1
+    assert sorted(names) == sorted(LISTS), "each batch is read and decoded once"
     assert counts(running) == {len(LISTS) * EACH}
     assert running.query("SELECT list LIKE '%_2', seq FROM rejects") == [(1, EACH)]

@@ -235,13 +235,13 @@ class Collector:
                 if not self.breaker.reason:
                     self._settled("breaker")
                     found = self.source.take()
-                for batch in self._together.store(found) if found is not None else ():
+                for batch, ready in self._together.store(found) if found is not None else ():
                     if batch.takes > 1:
                         self._listener.takeover(self.source.name)
                     if self._stop.is_set() and batch.attempt == 1:
                         self.source.release(batch)
                     else:
-                        self._drain(batch)
+                        self._drain(batch, ready)
                 self._settled("take")
                 pause = IDLE
             except LeaseLost as error:
@@ -262,14 +262,20 @@ class Collector:
             if found is None:
                 self._stop.wait(pause)
 
-    def _drain(self, batch: Batch) -> None:
-        """Store a batch chunk after chunk; each is let go of only after the store has accepted it."""
+    def _drain(self, batch: Batch, ready: Prepared | None) -> None:
+        """Store a batch chunk after chunk; each is let go of only after the store has accepted it.
+
+        Args:
+            batch: The batch.
+            ready: Its present chunk, where that is decoded already.
+        """
         ahead: Ahead | None = None
         current: Batch | None = batch
         while current is not None:
             standing = current
             try:
-                prepared = ahead.result() if ahead else self._decode(current, current.offset, self.source.read(current))
+                prepared = ready or (ahead.result() if ahead else self._read(current))
+                ready = None
                 if self.breaker.judge(prepared.decoded.taken, [one.index for one in prepared.decoded.rejected]):
                     self._troubled("breaker", self.breaker.reason)
                     log.error("collection has stopped", source=self.source.name, reason=self.breaker.reason)
@@ -290,6 +296,9 @@ class Collector:
             if current is not None and self._stop.is_set():
                 self.source.release(current)
                 return
+
+    def _read(self, batch: Batch) -> Prepared:
+        return self._decode(batch, batch.offset, self.source.read(batch))
 
     def _decode(self, batch: Batch, offset: int, blobs: list[bytes]) -> Prepared:
         wire = wire_of_list(batch.list_name)

@@ -50,18 +50,20 @@ class Together:
         self._judge = judge
         self._stored = stored
 
-    def store(self, first: Batch) -> list[Batch]:
+    def store(self, first: Batch) -> list[tuple[Batch, Prepared | None]]:
         """Take more small batches if this is one, and store those that can be stored together.
 
         Returns:
-            The batches that are taken and still have to be stored, each by itself.
+            The batches that are taken and still have to be stored, each by itself, with their records where these are
+            decoded already.
 
         Raises:
             SourceError: Redis can't be asked; what was taken stays under its lease.
         """
-        small, alone = self._gather(first)
+        small, large = self._gather(first)
+        alone: list[tuple[Batch, Prepared | None]] = [(batch, None) for batch in large]
         if len(small) < 2:
-            return [*small, *alone]
+            return [*((batch, None) for batch in small), *alone]
         ready: list[tuple[Batch, Prepared]] = []
         for batch in small:
             try:
@@ -69,11 +71,11 @@ class Together:
             except LeaseLost as error:
                 log.warning("another collector has the batch", source=self._source.name, error=str(error))
             except BatchDamaged:
-                alone.append(batch)
+                alone.append((batch, None))
             else:
                 # What was rejected must be kept beside its own batch.
                 if prepared.decoded.rejected:
-                    alone.append(batch)
+                    alone.append((batch, prepared))
                 else:
                     self._judge(prepared.decoded.taken, [])
                     ready.append((batch, prepared))
@@ -90,15 +92,15 @@ class Together:
             found = self._source.take() if len(small) < MOST else None
         return small, []
 
-    def _write(self, ready: list[tuple[Batch, Prepared]]) -> list[Batch]:
+    def _write(self, ready: list[tuple[Batch, Prepared]]) -> list[tuple[Batch, Prepared | None]]:
         """Store batches; those of unknown outcome are given back, as tried."""
         chunks = [chunk_of(self._source.name, batch, prepared, attempt=1) for batch, prepared in ready]
         try:
             written = self._writer.write_together(chunks)
         except StoreError as error:
             log.warning("batches are stored one by one", source=self._source.name, error=str(error))
-            return [replace(batch, attempt=2) for batch, _ in ready]
-        damaged = []
+            return [(replace(batch, attempt=2), prepared) for batch, prepared in ready]
+        damaged: list[tuple[Batch, Prepared | None]] = []
         for (batch, _), chunk, what in zip(ready, chunks, written, strict=True):
             self._stored(batch, chunk, what)
             try:
@@ -106,7 +108,7 @@ class Together:
             except LeaseLost as error:
                 log.warning("another collector has the batch", source=self._source.name, error=str(error))
             except BatchDamaged:
-                damaged.append(replace(batch, attempt=2))
+                damaged.append((replace(batch, attempt=2), None))
         return damaged
 
 
