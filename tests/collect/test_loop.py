@@ -4,7 +4,9 @@ import contextlib
 import random
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,7 @@ from keytrail.cli.collecting import collecting
 from keytrail.collect import rivals
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
+from keytrail.errors import StoreLimited
 from tests.collect.conftest import PLAIN
 from tests.collect.redis_servers import Server, Servers, wait_for
 from tests.faults.process import Collecting
@@ -215,3 +218,27 @@ def test_a_list_that_shrinks_has_a_competing_reader(
         wait_for(lambda: stored(running) == pushed - popped, 5, "what was left")
         answer = running.http.get("/api/v1/pipeline", headers={"Authorization": ADMIN}).json()
         assert "competing_reader" in {gap["cause"] for gap in answer["gaps"]}
+
+
+# One adds up until it is cut off, the other makes a million rows into objects of the interpreter.
+SLOW = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
+HUGE = "SELECT number, toString(number), toString(number + 1) FROM numbers(1000000)"
+SECONDS = 4
+
+
+def test_slow_and_huge_queries_do_not_delay_sealing(own_servers: Servers, tmp_path: Path) -> None:
+    client = own_servers.start().client()
+    with collector(tmp_path, own_servers.running[0]) as running, ThreadPoolExecutor() as pool:
+        statements = [HUGE, *[SLOW] * (running.parts.settings.store.readers - 1)]
+        ask = partial(running.parts.engine.query, limits={"max_execution_time": SECONDS})
+        began = time.monotonic()
+        queries = [pool.submit(ask, sql) for sql in statements]
+        number = 0
+        while not all(query.done() for query in queries):
+            push(client, number * 50, 50)
+            number += 1
+            # Sealing is due once a second, and must not wait for any of them.
+            wait_for(lambda: client.llen(PLAIN) == 0, 3, "sealing")
+        assert time.monotonic() - began >= SECONDS, "nothing was slow"
+        assert isinstance(queries[-1].exception(), StoreLimited)
+        wait_for(lambda: stored(running) == number * 50, 10, "records")
