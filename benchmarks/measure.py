@@ -79,6 +79,11 @@ def server(directory: Path, config: Path, redis_url: str = "") -> Iterator[tuple
         process.wait(30)
 
 
+SAID: list[tuple[str, str, str]] = []
+"""Every figure so far, as it was said."""
+
+
 def say(what: str, value: str, against: str = "") -> None:
-    """One figure."""
+    """One figure, and what it is held against."""
+    SAID.append((what, value, against))
     print(f"   {what}: {value}" + (f"   ({against})" if against else ""), flush=True)
