@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
-from keytrail.query.parts import HIT, PARTS, Part
+from keytrail.query.parts import HIT, PARTS, Part, latest
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
 from keytrail.query.statement import BUCKET_CLOCK, INSTANT, RAW_CLOCK, Statement
@@ -125,7 +125,7 @@ def _parts(query: Query) -> list[Part]:
 def _merge(part: Part) -> str:
     name = _contribution(part)
     if part.merge == "name":
-        return f"argMax({name}, (of_p_named_at, {name}))"
+        return f"argMax({latest('of_p_named_at', name)})"
     return f"{part.merge}({name})"
 
 
