@@ -59,7 +59,7 @@ class Product:
     def empty(self) -> None:
         """Take all records away."""
         for table in (RAW, BATCHES, *(rollup.table for rollup in ROLLUPS)):
-            self.parts.engine.command(f"TRUNCATE TABLE {table}")
+            self.parts.engine.command(f"TRUNCATE TABLE {self.parts.engine.layout.local(table)}")
 
 
 def captured(list_name: str, blob: bytes) -> bytes:

@@ -98,10 +98,28 @@ class Store(_Section):
 
     url: str = Field(
         "chdb:./data",
-        description="`chdb:<folder>` embeds the engine; `clickhouse://user:password@host:port/database` is a server.",
+        description="`chdb:<folder>` embeds the engine; `clickhouse://user:password@host:port,…/database?secure=true` "
+        "is a server, or several nodes of a cluster.",
         repr=False,
     )
-    cluster: str = Field("", description="Name of a ClickHouse cluster. Not used by this version yet.")
+    cluster: str = Field(
+        "",
+        pattern=r"^\w*$",
+        description="Name of the cluster in the servers' configuration: replicated tables, spread over its shards. "
+        "Of a store that exists it can't be changed.",
+    )
+    one_shard: bool = Field(
+        True,
+        description="Ask only the shard that a key is on; not while a shard was added and rows are still to be moved.",
+    )
+    password: SecretStr = Field(SecretStr(""), description="Password of the server, where the URL has none.")
+    ca_file: Path | None = Field(None, description="Certificates that the server's is checked against.")
+    cert_file: Path | None = Field(None, description="Our certificate.")
+    key_file: Path | None = Field(None, description="Its key.")
+    verify: bool = Field(True, description="Check the server's certificate.")
+    connect_timeout: PositiveInt = Field(5, description="Time to reach a server, seconds.")
+    timeout: PositiveInt = Field(120, description="Time that a server may be silent, seconds.")
+    retries: Annotated[int, Field(ge=0)] = Field(2, description="Times that a query is sent again to a busy server.")
     readers: PositiveInt = Field(3, description="Queries that run at the same time.")
     max_memory: PositiveInt = Field(2_000_000_000, description="Memory that one query may use, bytes.")
     max_seconds: Annotated[float, Field(gt=0)] = Field(30.0, description="Time that one query may take, seconds.")

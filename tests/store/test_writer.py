@@ -56,6 +56,19 @@ def write(store: Product, *, attempt: int = 1, other: bool = False, offset: int 
     return store.parts.writer.write(chunk(store, attempt=attempt, other=other, offset=offset))
 
 
+def rows_of(store: Product, table: str) -> str:
+    """The table that has the rows: on a cluster not the one that reads them from every shard."""
+    return store.parts.engine.layout.local(table)
+
+
+def delete(store: Product, more: str = "") -> None:
+    """Take raw rows of the test's batch away."""
+    place = f"batch_id = '{batch_of(store)}' {more}"
+    store.parts.engine.command(
+        f"ALTER TABLE {rows_of(store, 'requests')} DELETE WHERE {place} SETTINGS mutations_sync = 2"
+    )
+
+
 def unconfirmed(store: Product) -> None:
     """As if the process had been killed before it wrote the batch down."""
     store.parts.engine.command("TRUNCATE TABLE batches")
@@ -121,29 +134,25 @@ def _all_stored(store: Product) -> None:
 
 
 def _raw_partly_gone(store: Product) -> None:
-    store.parts.engine.command(
-        f"ALTER TABLE requests DELETE WHERE batch_id = '{batch_of(store)}' AND seq % 3 = 0 SETTINGS mutations_sync = 2"
-    )
+    delete(store, "AND seq % 3 = 0")
 
 
 def _raw_gone_but_its_token_known(store: Product) -> None:
-    store.parts.engine.command(
-        f"ALTER TABLE requests DELETE WHERE batch_id = '{batch_of(store)}' SETTINGS mutations_sync = 2",
-    )
+    delete(store)
 
 
 def _raw_partition_gone(store: Product) -> None:
     """The other batch has no records in March."""
-    store.parts.engine.command("ALTER TABLE requests DROP PARTITION ID '202603'")
+    store.parts.engine.command(f"ALTER TABLE {rows_of(store, 'requests')} DROP PARTITION ID '202603'")
 
 
 def _a_rollup_partition_gone(store: Product) -> None:
-    store.parts.engine.command("ALTER TABLE by_key_15m DROP PARTITION ID '202602'")
+    store.parts.engine.command(f"ALTER TABLE {rows_of(store, 'by_key_15m')} DROP PARTITION ID '202602'")
 
 
 def _every_rollup_gone(store: Product) -> None:
     for rollup in ROLLUPS:
-        store.parts.engine.command(f"TRUNCATE TABLE {rollup.table}")
+        store.parts.engine.command(f"TRUNCATE TABLE {rows_of(store, rollup.table)}")
 
 
 def _a_rollup_counted_twice(store: Product) -> None:
@@ -245,8 +254,9 @@ def test_mending_rebuilds_only_what_differs(store: Product) -> None:
 
 def test_mending_goes_on_after_a_rebuilding_that_was_killed(store: Product) -> None:
     write(store)
-    store.parts.engine.command("CREATE TABLE by_key_15m_rebuilt AS by_key_15m")
-    store.parts.engine.command("INSERT INTO by_key_15m_rebuilt SELECT * FROM by_key_15m")
+    left, whole = rows_of(store, "by_key_15m_rebuilt"), rows_of(store, "by_key_15m")
+    store.parts.engine.command(f"CREATE TABLE {left} AS {whole}")
+    store.parts.engine.command(f"INSERT INTO {left} SELECT * FROM {whole}")
     _a_rollup_partition_gone(store)
     mend_months(store.parts.engine, MONTHS)
     exact(store, RECORDS[:60] + OTHERS)

@@ -46,6 +46,7 @@ def main() -> None:
     from keytrail.cli import (  # noqa: F401
         backup,
         check,
+        collect,
         consumers,
         demo,
         endpoints,

@@ -13,6 +13,7 @@ from keytrail.errors import KeytrailError
 if TYPE_CHECKING:
     from keytrail.cli.reach import Reached
     from keytrail.config import Settings
+    from keytrail.store.client import Engine
     from keytrail.store.verify import Verified
 
 
@@ -101,15 +102,16 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
     Raises:
         KeytrailError: A setting can't be served.
     """
-    from keytrail.cli.opening import data_directory
     from keytrail.cli.reach import NoStore, reach
 
     yield Finding("settings", good=True, text=f"zone {settings.timezone}, {_tokens(settings)}")
-    directory = data_directory(settings)
+    directory = settings.store.directory
     store_id = ""
     try:
         with reach(settings) as reached:
             yield from _look_at_store(reached, settings)
+            if directory is None and reached.here:
+                yield from _look_at_server(reached.here.engine)
             if ledger:
                 import msgspec
 
@@ -119,8 +121,9 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
             if settings.redis.urls:
                 shown = reached.get("/api/v1/pipeline", {"limit": "1"}).json()
                 store_id = shown["store_id"]
-                yield from _look_at_collection(shown, here=reached.here is not None)
-        yield _room(str(directory), settings.retention.free_share)
+                yield from _look_at_collection(shown, here=reached.here is not None and directory is not None)
+        if directory is not None:
+            yield _room(str(directory), settings.retention.free_share)
     except NoStore:
         yield Finding("store", good=True, text=f"none yet; the data directory {directory} is made at the first start")
     except KeytrailError as error:
@@ -152,6 +155,14 @@ def _look_at_store(reached: "Reached", settings: "Settings") -> Iterator[Finding
         if seen and token.org not in seen and token.org != "*":
             text = f"{token.name!r} sees the organisation {token.org!r}, which has no records yet"
             yield Finding("token", good=True, text=text)
+
+
+def _look_at_server(engine: "Engine") -> Iterator[Finding]:
+    """Version, cluster, tables and settings: what exactly-once rests on."""
+    from keytrail.store.inspect import inspect_server
+
+    for found in inspect_server(engine):
+        yield Finding(found.name, found.good, found.text, "warning" if found.warning else "")
 
 
 _BATCHES_SHOWN = 5

@@ -71,9 +71,17 @@ def open_source(redis: Redis, url: str, *, store_id: str) -> Source:
 
 
 def make_collectors(
-    redis: Redis, *, ledger: Ledger, writer: Writer, privacy: Privacy, listener: Listener
+    redis: Redis, *, ledger: Ledger, writer: Writer, privacy: Privacy, listener: Listener, alone: bool = True
 ) -> list[Collector]:
     """One collector for each Redis of the settings, not yet started.
+
+    Args:
+        redis: The settings' section.
+        ledger: The store's ledger.
+        writer: The way into the store.
+        privacy: What is kept of a record.
+        listener: Told of what was stored.
+        alone: No other process collects for this store.
 
     Raises:
         SourceError: A URL or a prefix can't be used; names the bad part.
@@ -91,6 +99,7 @@ def make_collectors(
                 breaker=Breaker(redis.breaker),
                 listener=listener,
                 rejects_for=redis.rejects_for,
+                alone=alone,
             )
         )
     return collectors

@@ -9,7 +9,8 @@ from keytrail.collect.intake import Intake
 from keytrail.collect.privacy import Privacy
 from keytrail.config import Settings
 from keytrail.errors import ConfigError
-from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.address import parse_address
+from keytrail.store.client import EmbeddedEngine, Engine, ServerEngine
 from keytrail.store.migrate import migrate
 from keytrail.store.writer import Writer
 
@@ -40,9 +41,9 @@ def opened(settings: Settings, *, wait: float = 0) -> Iterator[Opened]:
     Raises:
         StoreBusy: Another process holds the data directory.
         StoreError: The store can't be opened or brought up to date.
-        ConfigError: The store is a server.
+        ConfigError: `store.url` or `store.cluster` can't be used.
     """
-    engine = EmbeddedEngine(data_directory(settings), settings.store, wait=wait)
+    engine = open_engine(settings, wait=wait)
     try:
         migrate(engine)
         writer = Writer(engine)
@@ -51,15 +52,45 @@ def opened(settings: Settings, *, wait: float = 0) -> Iterator[Opened]:
         engine.close()
 
 
+def open_engine(settings: Settings, *, wait: float = 0) -> Engine:
+    """The engine of the settings; its schema as it was found.
+
+    Args:
+        settings: The settings.
+        wait: Seconds to wait for another process to let go of the data directory.
+
+    Raises:
+        StoreBusy: Another process holds the data directory.
+        StoreError: The store can't be opened.
+        ConfigError: `store.url` or `store.cluster` can't be used.
+    """
+    store = settings.store
+    if store.directory is None:
+        address = parse_address(store.url, store.password.get_secret_value())
+        if len(address.hosts) > 1 and not store.cluster:
+            # Each would keep a part of the records, and answer from it.
+            raise ConfigError("settings: store.url: several hosts must be nodes of one cluster; store.cluster names it")
+        return ServerEngine(address, store)
+    if store.cluster:
+        raise ConfigError("settings: store.cluster: the embedded engine has no cluster; store.url must be a server")
+    return EmbeddedEngine(store.directory, store, wait=wait)
+
+
+def shown_store(settings: Settings) -> str:
+    """Where the store is, for people: without user and password."""
+    store = settings.store
+    return str(store.directory) if store.directory is not None else str(parse_address(store.url))
+
+
 def data_directory(settings: Settings) -> Path:
     """The folder of the embedded engine.
 
     Raises:
-        ConfigError: The store is a server.
+        ConfigError: The store is a server, which this has no meaning for.
     """
     directory = settings.store.directory
     if directory is None:
-        raise ConfigError("settings: store.url: this version serves only the embedded engine (chdb:<folder>)")
+        raise ConfigError("settings: store.url: this needs the embedded engine (chdb:<folder>), not a server")
     return directory
 
 

@@ -18,7 +18,7 @@ import anyio.from_thread
 import httpx
 from starlette.types import ASGIApp
 
-from keytrail.cli.opening import data_directory, opened
+from keytrail.cli.opening import opened
 from keytrail.collect.files import InOrder
 from keytrail.collect.intake import Intake
 from keytrail.config import Settings
@@ -132,8 +132,8 @@ def reach(settings: Settings, url: str = "", token: str = "") -> Iterator[Reache
         if client := _server(stack, settings, url, token):
             yield Reached(client, None)
             return
-        directory = data_directory(settings)
-        if not directory.exists():
+        directory = settings.store.directory
+        if directory is not None and not directory.exists():
             raise NoStore(directory)
         from keytrail.cli.wiring import assembled
 
@@ -168,7 +168,10 @@ def _server(stack: contextlib.ExitStack, settings: Settings, url: str, token: st
     """A client of the server at an address, or of the one that holds the data directory if it answers."""
     if url:
         return stack.enter_context(_client_of(url, token))
-    directory = data_directory(settings)
+    directory = settings.store.directory
+    if directory is None:
+        # Any process may use a server by itself.
+        return None
     if not _is_socket(directory / SOCKET_NAME):
         return None
     address = stack.enter_context(socket_address(directory))

@@ -26,6 +26,9 @@ def serve(
     wait_lock: Annotated[
         str, typer.Option("--wait-lock", help="How long to wait for another process to let go, such as 60s.")
     ] = "0s",
+    collect: Annotated[
+        bool, typer.Option("--collect/--no-collect", help="Collect from Redis too; not, where keytrail collect does.")
+    ] = True,
     log_format: Logs = "auto",
 ) -> None:
     """API and pages in one process, until SIGTERM or Ctrl-C."""
@@ -33,16 +36,17 @@ def serve(
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format)
-    run(config, given(data, server__host=host, server__port=port), wait=wait)
+    run(config, given(data, server__host=host, server__port=port), wait=wait, collect=collect)
 
 
-def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0) -> None:
+def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0, collect: bool = True) -> None:
     """Serve until told to stop.
 
     Args:
         config: Settings file; None looks in the usual places.
         overrides: What the command line says, by dotted name.
         wait: Seconds to wait for another process to let go of the data directory.
+        collect: Collect from the Redis of the settings, too.
 
     Raises:
         StoreBusy: Another process holds the data directory.
@@ -51,7 +55,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
     import structlog
 
     from keytrail.cli.collecting import collecting
-    from keytrail.cli.opening import data_directory
+    from keytrail.cli.opening import shown_store
     from keytrail.cli.tokens import WatchedTokens
     from keytrail.cli.wiring import assembled
     from keytrail.config import load
@@ -60,14 +64,19 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0)
 
     log = structlog.get_logger("keytrail")
     settings = load(config, overrides=overrides)
-    directory = data_directory(settings)
+    directory = settings.store.directory
     # The directory first: a predecessor that is waited for has the address, too.
-    with assembled(settings, wait=wait) as parts, listen(settings.server.host, settings.server.port) as listening:
+    with (
+        assembled(settings, wait=wait, collect=collect) as parts,
+        listen(settings.server.host, settings.server.port) as listening,
+    ):
         parts.service.gate.follow(WatchedTokens(settings, lambda: load(config, overrides=overrides), config))
         address = address_of(settings.server.host, listening.getsockname()[1])
 
         def ready() -> None:
-            log.info("ready", address=address, data=str(directory))
+            log.info("ready", address=address, data=shown_store(settings))
+            if directory is None and not settings.server.secret.get_secret_value():
+                log.warning("server.secret is not set: sessions hold on this process alone, until it ends")
             if not settings.tokens:
                 _tell_how_to_get_in(parts, address)
 

@@ -4,10 +4,9 @@ import contextlib
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from keytrail.cli.collecting import make_collectors
-from keytrail.cli.opening import data_directory, opened, privacy_of
+from keytrail.cli.opening import opened, privacy_of
 from keytrail.cli.operations import CountingListener, Operations
 from keytrail.collect.ingest import Ingest
 from keytrail.collect.intake import Intake
@@ -70,11 +69,13 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
             writer=store.writer,
             privacy=privacy_of(settings),
             listener=listener,
+            # Beside a server other collectors may be at work: a lease is over when its time is.
+            alone=settings.store.directory is not None,
         )
         service = make_service(
             settings,
             store.engine,
-            secret=session_secret(settings, data_directory(settings)),
+            secret=session_secret(settings),
             collect=store.intake,
             receive=Ingest(store.writer, ledger, privacy_of(settings), listener),
             operations=Operations(collectors, metrics, store.writer),
@@ -83,10 +84,16 @@ def assembled(settings: Settings, *, wait: float = 0, collect: bool = True) -> I
         yield Assembly(settings, store.engine, store.writer, store.intake, service, collectors, metrics, upkeep)
 
 
-def session_secret(settings: Settings, directory: Path) -> str:
-    """The secret that signs sessions: of the settings, else one that is made once in the data directory."""
+def session_secret(settings: Settings) -> str:
+    """The secret that signs sessions: of the settings, else one that is made once in the data directory.
+
+    Beside a server that has none it is this process's own, so a session ends with the process.
+    """
     if given := settings.server.secret.get_secret_value():
         return given
+    directory = settings.store.directory
+    if directory is None:
+        return secrets.token_urlsafe(32)
     file = directory / "secret"
     if not file.exists():
         file.touch(mode=0o600)

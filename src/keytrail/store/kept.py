@@ -79,9 +79,10 @@ def partitions(engine: Engine, table: str) -> list[Partition]:
     They are days, or months as in rollups and in stores whose raw table was made before it had days.
     """
     found = engine.query(
-        "SELECT partition_id, sum(rows), sum(bytes_on_disk) FROM system.parts WHERE active AND rows > 0 "
-        "AND database = currentDatabase() AND table = {table:String} GROUP BY partition_id ORDER BY partition_id",
-        {"table": table},
+        f"SELECT partition_id, sum(rows), sum(bytes_on_disk) FROM {engine.layout.system('parts')} "
+        "WHERE active AND rows > 0 AND database = currentDatabase() AND table = {table:String} "
+        "GROUP BY partition_id ORDER BY partition_id",
+        {"table": engine.layout.local(table)},
     )
     return [Partition(table, name, *_days_of(name), int(rows), int(size)) for name, rows, size in found.rows]
 

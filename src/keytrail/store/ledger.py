@@ -10,6 +10,7 @@ import pyarrow as pa
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
 from keytrail.store.tables import BATCHES
+from keytrail.store.turns import Turns
 
 _MILLIS: Final = pa.timestamp("ms", "UTC")
 
@@ -48,15 +49,22 @@ class Ledger:
 
     def store_id(self) -> str:
         """The name of this store, made once: batches in Redis belong to it, whichever process works on them."""
+        if found := self._known_id():
+            return found
+        with Turns(self._engine).hold():
+            # Another process may have begun at the same moment.
+            if found := self._known_id():
+                return found
+            made = uuid.uuid4().hex
+            self._engine.command(
+                "INSERT INTO identity (store_id, made_at) VALUES ({id:String}, now64(3))",
+                {"id": made},
+            )
+            return made
+
+    def _known_id(self) -> str:
         found = self._engine.query("SELECT store_id FROM identity ORDER BY made_at LIMIT 1").rows
-        if found:
-            return str(found[0][0])
-        made = uuid.uuid4().hex
-        self._engine.command(
-            "INSERT INTO identity (store_id, made_at) VALUES ({id:String}, now64(3))",
-            {"id": made},
-        )
-        return made
+        return str(found[0][0]) if found else ""
 
     def last_heartbeat(self, source: str) -> datetime | None:
         """When a source was last known to be sealed."""
@@ -172,7 +180,8 @@ class Ledger:
     def tables(self) -> list[dict[str, Any]]:
         """Rows, bytes on disk and parts of each table."""
         return self._engine.query(
-            "SELECT table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes, count() AS parts FROM system.parts "
+            "SELECT replaceRegexpOne(table, '_local$', '') AS table, sum(rows) AS rows, sum(bytes_on_disk) AS bytes, "
+            f"count() AS parts FROM {self._engine.layout.system('parts')} "
             "WHERE active AND database = currentDatabase() GROUP BY table ORDER BY table"
         ).dicts()
 

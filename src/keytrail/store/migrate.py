@@ -2,7 +2,8 @@
 
 A released file is never changed. A file that was run halfway (the process was killed) is run again from its
 first statement that has no effect yet: every statement makes or drops one thing, so it can be asked whether it is
-there.
+there. On servers the statements are laid over the cluster (`layout.py`), and of several processes that start at once
+one migrates.
 """
 
 import re
@@ -11,6 +12,7 @@ from typing import Final
 
 from keytrail.errors import SchemaError, StoreError
 from keytrail.store.client import Engine
+from keytrail.store.turns import Turns
 
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
     version UInt32,
@@ -43,9 +45,20 @@ def migrate(engine: Engine) -> list[str]:
     Raises:
         SchemaError: The store was made by a newer version, or a statement failed; the message names it.
     """
-    engine.command(_TABLE)
-    applied = {row[0] for row in engine.query("SELECT version FROM migrations").rows}
+    for statement in engine.layout.over(_TABLE):
+        engine.command(statement)
     known = migrations()
+    if {number for number, _, _ in known} == _applied(engine):
+        return []
+    with Turns(engine).hold():
+        return _apply(engine, known, _applied(engine))
+
+
+def _applied(engine: Engine) -> set[int]:
+    return {int(version) for (version,) in engine.query("SELECT version FROM migrations").rows}
+
+
+def _apply(engine: Engine, known: list[tuple[int, str, list[str]]], applied: set[int]) -> list[str]:
     newer = applied - {number for number, _, _ in known}
     if newer:
         raise SchemaError(f"the store has migration {max(newer)}, which this version does not know: use a newer one")
@@ -55,7 +68,8 @@ def migrate(engine: Engine) -> list[str]:
             continue
         for statement in statements:
             try:
-                engine.command(re.sub(r"^CREATE (TABLE|MATERIALIZED VIEW) ", r"CREATE \1 IF NOT EXISTS ", statement))
+                for each in engine.layout.over(statement):
+                    engine.command(each)
             except StoreError as error:
                 raise SchemaError(f"migration {number:04} {name}: {error}") from error
         engine.command(

@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since, partitions
-from keytrail.store.tables import RAW, ROLLUPS, Rollup
+from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
 _RAW_CHECKED = "count(), sum(latency), sum(upstream_latency), sum(request_time)"
@@ -60,21 +60,30 @@ def _differing(engine: Engine, month: int) -> list[Rollup]:
 
 def _raw_sums(engine: Engine, where: str, values: dict[str, Any]) -> list[tuple[object, ...]]:
     condition = f" AND {where}" if where else ""
-    sql = f"SELECT {_RAW_CHECKED} FROM {RAW} WHERE {_FROM_THEN.format(clock='time')}{condition}"
-    return engine.query(sql, values).rows
+    sql = f"SELECT {engine.layout.shard} AS shard, {_RAW_CHECKED} FROM {RAW} WHERE "
+    return engine.query(f"{sql}{_FROM_THEN.format(clock='time')}{condition} GROUP BY shard ORDER BY shard", values).rows
 
 
 def _sums(engine: Engine, rollup: Rollup, values: dict[str, Any]) -> list[tuple[object, ...]]:
-    return engine.query(f"SELECT {_CHECKED} FROM {rollup.table} WHERE {_FROM_THEN.format(clock='bucket')}", values).rows
+    sql = f"SELECT {engine.layout.shard} AS shard, {_CHECKED} FROM {rollup.table} WHERE "
+    return engine.query(f"{sql}{_FROM_THEN.format(clock='bucket')} GROUP BY shard ORDER BY shard", values).rows
 
 
 def rebuild_month(engine: Engine, rollup: Rollup, month: int) -> None:
-    """Replace a month of a rollup by what the raw rows give; a kill leaves the old month in place."""
-    since = kept_since(engine, RAW_ROWS)
+    """Replace a month of a rollup by what the raw rows give; a kill leaves the old month in place.
+
+    On a cluster each shard makes its own from its own raw rows, as its views do.
+    """
+    layout, since = engine.layout, kept_since(engine, RAW_ROWS)
     values = {"month": month, "since": since}
-    spare = f"{rollup.table}_rebuilt"
-    engine.command(f"DROP TABLE IF EXISTS {spare} SYNC")
-    engine.command(f"CREATE TABLE {spare} AS {rollup.table}")
+    spare, on_each_shard = f"{rollup.table}_rebuilt", _ON_EACH_SHARD if layout.cluster else ""
+    _drop(engine, spare)
+    if layout.cluster:
+        made = create_rollup(rollup)[0].replace(f"CREATE TABLE {rollup.table} ", f"CREATE TABLE {spare} ")
+        for statement in layout.over(made):
+            engine.command(statement)
+    else:
+        engine.command(f"CREATE TABLE {spare} AS {rollup.table}")
     days = engine.query(
         f"SELECT DISTINCT toUnixTimestamp(toStartOfDay(time)) AS day FROM {RAW} "
         f"WHERE {_FROM_THEN.format(clock='time')} ORDER BY day",
@@ -84,9 +93,17 @@ def rebuild_month(engine: Engine, rollup: Rollup, month: int) -> None:
         # A day at a time: buckets never cross days, and a month's groups may not fit into memory.
         start = f"toDateTime64({int(day)}, 3, 'UTC')"
         condition = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
-        engine.command(f"INSERT INTO {spare} {rollup.select(condition)}")
+        engine.command(f"INSERT INTO {spare} {rollup.select(condition)}{on_each_shard}")
     if since > date(month // 100, month % 100, 1):
         kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
-        engine.command(f"INSERT INTO {spare} SELECT * FROM {rollup.table} WHERE {kept}", values)
-    engine.command(f"ALTER TABLE {rollup.table} REPLACE PARTITION ID '{month:06}' FROM {spare}")
-    engine.command(f"DROP TABLE {spare} SYNC")
+        engine.command(f"INSERT INTO {spare} SELECT * FROM {rollup.table} WHERE {kept}{on_each_shard}", values)
+    engine.command(f"{layout.alter(rollup.table)} REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}")
+    _drop(engine, spare)
+
+
+_ON_EACH_SHARD: Final = "\nSETTINGS parallel_distributed_insert_select = 2, distributed_foreground_insert = 1"
+
+
+def _drop(engine: Engine, table: str) -> None:
+    for statement in engine.layout.over(f"DROP TABLE {table} SYNC"):
+        engine.command(statement)

@@ -40,7 +40,7 @@ WAIT_FOR_BATCHES: Final = timedelta(days=7)
 _RECORDED_COLUMNS: Final = ("raw_request", "raw_response")
 _SOME_RECORDED: Final = " OR ".join(f"{column} != ''" for column in _RECORDED_COLUMNS)
 _UNDER_WAY: Final = (
-    "SELECT count() FROM system.mutations WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done"
+    "SELECT count() FROM {mutations} WHERE database = currentDatabase() AND table = {{table:String}} AND NOT is_done"
 )
 _LOOK_EVERY: Final = 0.05
 
@@ -178,7 +178,8 @@ class Pruning:
         for step in steps:
             if step.what != "recorded":
                 with self._writer.paused():
-                    self._engine.command(f"ALTER TABLE {step.partition.table} DROP PARTITION ID '{step.partition.id}'")
+                    dropping = f"{self._engine.layout.alter(step.partition.table)} DROP PARTITION ID"
+                    self._engine.command(f"{dropping} '{step.partition.id}'")
             self._metrics.pruned.labels(step.what, step.why).inc(step.partition.rows)
             level = log.warning if step.why == "disk" else log.info
             level("pruned", **step.shown())
@@ -232,8 +233,10 @@ class Pruning:
         values = {"before": before}
         emptied = ", ".join(f"{column} = ''" for column in _RECORDED_COLUMNS)
         old = f"time < toDateTime64({{before:Date}}, 3, 'UTC') AND ({_SOME_RECORDED})"
-        self._engine.command(f"ALTER TABLE {RAW} UPDATE {emptied} WHERE {old}", values)
-        while self._engine.query(_UNDER_WAY, {"table": RAW}).rows[0][0]:
+        layout = self._engine.layout
+        self._engine.command(f"{layout.alter(RAW)} UPDATE {emptied} WHERE {old}", values)
+        under_way = _UNDER_WAY.format(mutations=layout.system_of_all("mutations"))
+        while self._engine.query(under_way, {"table": layout.local(RAW)}).rows[0][0]:
             time.sleep(_LOOK_EVERY)
 
 

@@ -4,10 +4,14 @@ A chunk of a batch (its id and offset) goes in under a deduplication token, so a
 not enough: the engine logs a token before the part is in place, and a kill in between makes the retry a silent loss.
 So where there may have been an earlier attempt, the rows are counted afterwards, mended, and the rollups of the
 touched months compared with the raw rows.
+
+On a server other processes write too, so what compares or rebuilds takes a turn (`turns.py`), and every insert waits
+for whoever has one. On a cluster a chunk goes in through the distributed table, each shard's part under the same token.
 """
 
 import hashlib
 import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
@@ -23,6 +27,7 @@ from keytrail.record import Rejected
 from keytrail.store.client import Engine
 from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
 from keytrail.store.tables import BATCHES, RAW, REJECTS, ROLLUPS
+from keytrail.store.turns import Turns
 
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
@@ -90,6 +95,7 @@ class Writer:
         self._engine = engine
         # The comparison of rollups with raw rows must not see half of another insert.
         self._one_at_a_time = threading.Lock()
+        self._turns = Turns(engine)
 
     def seen(self, batch_id: str, offset: int) -> list[dict[str, Any]]:
         """What the table of batches says of a chunk: an empty list if it was never confirmed."""
@@ -123,12 +129,13 @@ class Writer:
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
             if chunk.rows.num_rows:
+                self._turns.wait()
                 # What was stored together with others went in under another token.
                 if chunk.attempt == 1 or self._count(chunk) != chunk.rows.num_rows:
                     self._engine.insert(RAW, chunk.rows, token)
                 if chunk.attempt > 1:
                     token, phantom = self._make_sure(chunk, token, record_token)
-                    rebuilt = len(mend_months(self._engine, _months(chunk.rows)))
+                    rebuilt = len(self._mend(_months(chunk.rows)))
             if chunk.digests:
                 self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
@@ -148,6 +155,7 @@ class Writer:
             token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
             rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
             if rows.num_rows:
+                self._turns.wait()
                 self._engine.insert(RAW, rows, token)
             ledger = pa.concat_tables([_ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
             self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
@@ -167,7 +175,7 @@ class Writer:
             StoreError: It could not be done; what was rebuilt before stays.
         """
         rebuilt = []
-        with self._one_at_a_time:
+        with self.paused():
             kept = set(months_of_raw(self._engine))
             for month in sorted(set(months) & kept):
                 for rollup in ROLLUPS:
@@ -187,36 +195,62 @@ class Writer:
         suspects = [month for month in months if differing(self._engine, month)]
         if not suspects:
             return []
-        with self._one_at_a_time:
+        with self.paused():
             return [f"{table} {month}" for month in suspects for table in differing(self._engine, month)]
 
     @contextmanager
     def paused(self) -> Iterator[None]:
         """Nothing is written meanwhile: raw rows, rollups and the table of batches agree."""
-        with self._one_at_a_time:
+        with self._one_at_a_time, self._turns.hold():
             yield
 
     def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
         return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []
 
+    def _mend(self, months: list[int]) -> list[str]:
+        """Rebuild the rollups of months that differ from the raw rows; this process writes nothing meanwhile."""
+        if self._engine.layout.shared:
+            # What seems to differ may be an insert of another process under way: only what still does takes a turn.
+            months = [month for month in months if differing(self._engine, month)]
+            if months:
+                time.sleep(_UNDER_WAY)
+            months = [month for month in months if differing(self._engine, month)]
+        if not months:
+            return []
+        with self._turns.hold():
+            return mend_months(self._engine, months)
+
     def _make_sure(self, chunk: Chunk, token: str, record_token: Callable[[str], None]) -> tuple[str, bool]:
         """Count the chunk's rows, and replace them if they are not exactly what they should be."""
-        stored = self._count(chunk)
+        stored = self._settled_count(chunk)
         if stored == chunk.rows.num_rows:
             return token, False
         if stored:
             place, values = _place_of(chunk)
-            self._engine.command(f"ALTER TABLE {RAW} DELETE WHERE {place} SETTINGS mutations_sync = 2", values)
+            deletion = f"{self._engine.layout.alter(RAW)} DELETE WHERE {place} SETTINGS mutations_sync = 2"
+            self._engine.command(deletion, values)
         token = f"{chunk.batch_id}:{chunk.offset}:{uuid.uuid4().hex}"
         record_token(token)
         self._engine.insert(RAW, chunk.rows, token)
         return token, True
+
+    def _settled_count(self, chunk: Chunk) -> int:
+        """How many of the chunk's rows are there; on a cluster the replica that is asked may be a little behind."""
+        deadline = time.monotonic() + (_REPLICAS_AGREE if self._engine.layout.cluster else 0)
+        while (stored := self._count(chunk)) != chunk.rows.num_rows and time.monotonic() < deadline:
+            time.sleep(_UNDER_WAY)
+        return stored
 
     def _count(self, chunk: Chunk) -> int:
         """How many of the chunk's rows are there."""
         place, values = _place_of(chunk)
         return int(self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0])
 
+
+_UNDER_WAY: Final = 0.5
+"""Seconds after which what was under way has mostly ended."""
+_REPLICAS_AGREE: Final = 10.0
+"""Seconds until a replica that is alive has what the others have."""
 
 _PLACE: Final = (
     "batch_id = {batch:String} AND seq >= {first:UInt32} AND seq < {last:UInt32} "

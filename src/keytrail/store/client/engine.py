@@ -1,4 +1,4 @@
-"""The one seam to the engine: the only module that imports its driver.
+"""What every engine does, and the embedded one.
 
 The embedded engine is chDB behind clickhouse-connect. One handle writes and a few read, because a handle runs one
 statement at a time; a handle whose statement failed is dropped, as its state is not known. Calls block: run them in
@@ -15,18 +15,22 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, Protocol
 
 import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
-from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError
+from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
 from keytrail.config import Store
 from keytrail.errors import StoreAway, StoreError, StoreFull, StoreLimited
+from keytrail.store.layout import Layout
 from keytrail.store.lock import DirectoryLock
 
 DATABASE: Final = "keytrail"
+ALONE: Final = Layout()
+"""One engine that this process has alone."""
 
 INSERT_SETTINGS: Final[Mapping[str, Any]] = {
     "insert_deduplicate": 1,
@@ -50,7 +54,14 @@ class Code:
     TOO_SLOW = 160
     NETWORK_ERROR = 210
     SOCKET_TIMEOUT = 209
+    TOO_MANY_SIMULTANEOUS_QUERIES = 202
+    NO_ZOOKEEPER = 225
     MEMORY_LIMIT_EXCEEDED = 241
+    TABLE_IS_READ_ONLY = 242
+    ALL_CONNECTION_TRIES_FAILED = 279
+    TOO_FEW_LIVE_REPLICAS = 285
+    UNKNOWN_STATUS_OF_INSERT = 319
+    KEEPER_EXCEPTION = 999
     NOT_ENOUGH_SPACE = 243
     TOO_MANY_BYTES = 307
     TOO_MANY_ROWS_OR_BYTES = 396
@@ -69,6 +80,13 @@ _AWAY: Final = frozenset(
     {
         Code.NETWORK_ERROR,
         Code.SOCKET_TIMEOUT,
+        Code.TOO_MANY_SIMULTANEOUS_QUERIES,
+        Code.NO_ZOOKEEPER,
+        Code.TABLE_IS_READ_ONLY,
+        Code.ALL_CONNECTION_TRIES_FAILED,
+        Code.TOO_FEW_LIVE_REPLICAS,
+        Code.UNKNOWN_STATUS_OF_INSERT,
+        Code.KEEPER_EXCEPTION,
     }
 )
 _ERROR_NAME: Final = re.compile(r"\(([A-Z][A-Z_]+)\)\s*$")
@@ -97,7 +115,13 @@ class Rows:
 
 
 class Engine(Protocol):
-    """What the rest of the store needs of an engine."""
+    """What the rest of the store needs of an engine.
+
+    Attributes:
+        layout: Where the tables are.
+    """
+
+    layout: Layout
 
     def query(
         self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None
@@ -124,11 +148,23 @@ class Handles:
         open_handle: Opens one more handle on the database.
         readers: How many queries may run at the same time.
         limits: Settings of every query that reads.
+        layout: Where the tables are.
+        inserts: Settings of every insert, beside `INSERT_SETTINGS`.
     """
 
-    def __init__(self, open_handle: Callable[[], Client], *, readers: int, limits: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        open_handle: Callable[[], Client],
+        *,
+        readers: int,
+        limits: Mapping[str, Any],
+        layout: Layout = ALONE,
+        inserts: Mapping[str, Any] = MappingProxyType({}),
+    ) -> None:
+        self.layout = layout
         self._open_handle = open_handle
         self._limits = dict(limits)
+        self._inserts = {**INSERT_SETTINGS, **inserts}
         self._readers = readers
         self._closed = False
         self._write_lock = threading.Lock()
@@ -154,7 +190,7 @@ class Handles:
             StoreError: The engine refused it.
         """
         began = time.perf_counter()
-        with self._reader() as client, _engine_errors(secretive=bool(parameters)):
+        with self._reader() as client, engine_errors(secretive=bool(parameters)):
             result = client.query(sql, parameters=dict(parameters or {}), settings={**self._limits, **(limits or {})})
             read = int((result.summary or {}).get("read_rows", 0))
             return Rows(
@@ -176,7 +212,7 @@ class Handles:
             StoreAway: It took too long or too much, or the engine is away.
             StoreError: The engine refused it.
         """
-        with self._reader() as client, _engine_errors(secretive=bool(parameters)):
+        with self._reader() as client, engine_errors(secretive=bool(parameters)):
             return client.raw_query(sql, parameters=dict(parameters or {}), settings=self._limits, fmt=form)
 
     def command(self, sql: str, parameters: Mapping[str, Any] | None = None) -> None:
@@ -185,7 +221,7 @@ class Handles:
         Raises:
             StoreError: The engine refused it.
         """
-        with self._writing() as client, _engine_errors(secretive=bool(parameters)):
+        with self._writing() as client, engine_errors(secretive=bool(parameters)):
             client.command(sql, parameters=dict(parameters or {}))
 
     def insert(self, table: str, rows: pa.Table, token: str) -> None:
@@ -195,8 +231,8 @@ class Handles:
             StoreFull: There is no room.
             StoreError: The engine refused it; whether something was written is not known.
         """
-        with self._writing() as client, _engine_errors():
-            client.insert_arrow(table, rows, settings={**INSERT_SETTINGS, "insert_deduplication_token": token})
+        with self._writing() as client, engine_errors():
+            client.insert_arrow(table, rows, settings={**self._inserts, "insert_deduplication_token": token})
 
     def close(self) -> None:
         """Close every handle; waits for what runs."""
@@ -222,7 +258,7 @@ class Handles:
             if self._closed:
                 raise StoreAway("the store is closed")
             if client is None:
-                with _engine_errors():
+                with engine_errors():
                     client = self._open_handle()
             yield client
         except BaseException:
@@ -269,7 +305,7 @@ class EmbeddedEngine(Handles):
         try:
             self._private_temporary_folder()
             path = str(directory / "engine")
-            with _engine_errors():
+            with engine_errors():
                 first = clickhouse_connect.get_client(interface="chdb", path=path)
                 first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
                 first.close()
@@ -312,7 +348,7 @@ def _drop(client: Client | None) -> None:
 
 
 @contextmanager
-def _engine_errors(*, secretive: bool = False) -> Iterator[None]:
+def engine_errors(*, secretive: bool = False) -> Iterator[None]:
     """Turn the driver's exceptions into ours, with the cause kept.
 
     Args:
@@ -323,6 +359,8 @@ def _engine_errors(*, secretive: bool = False) -> Iterator[None]:
         yield
     except ClickHouseError as error:
         code = error.code if isinstance(error, DatabaseError) else None
+        if code is None and isinstance(error, OperationalError):
+            raise StoreAway(_no_answer(error)) from error
         text = str(error)
         full = _NO_SPACE_TEXT in text or code in {Code.NOT_ENOUGH_SPACE, Code.CANNOT_WRITE}
         if secretive:
@@ -338,3 +376,10 @@ def _engine_errors(*, secretive: bool = False) -> Iterator[None]:
     except OSError as error:
         # The driver writes a temporary file for each insert, on the same disk.
         raise StoreFull(str(error)) from error
+
+
+def _no_answer(error: OperationalError) -> str:
+    """Why a server gave no answer. The driver's text has the address that was asked for, and so bound values."""
+    cause = error.__cause__
+    reason = getattr(cause, "reason", None) or cause
+    return f"the server gave no answer: {reason or 'it broke off'}"

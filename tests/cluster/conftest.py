@@ -1,0 +1,38 @@
+import contextlib
+import uuid
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from keytrail.cli.wiring import assembled
+from keytrail.config import load
+from keytrail.store import turns, writer
+from tests.cluster.fronts import Server, front
+from tests.product import Product
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
+    with front(tmp_path_factory.mktemp("front")) as running:
+        yield running
+
+
+@contextlib.contextmanager
+def product_on(server: Server, cluster: str = "", **values: Any) -> Iterator[Product]:
+    """A product whose store is a database of its own on a server."""
+    overrides = {"store.url": server.url(f"db_{uuid.uuid4().hex[:12]}"), "store.cluster": cluster, **values}
+    with assembled(load(overrides=overrides)) as parts:
+        running = Product(parts)
+        with running.http:
+            yield running
+
+
+@pytest.fixture(scope="module", autouse=True)
+def quick_turns() -> Iterator[None]:
+    """One machine has one clock."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(turns, "SETTLE", 0.5)
+        patch.setattr(writer, "_UNDER_WAY", 0.02)
+        patch.setattr(writer, "_REPLICAS_AGREE", 0.1)
+        yield
