@@ -15,6 +15,7 @@ from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, 
 
 from keytrail.demo.traffic import between
 from keytrail.demo.world import ORG_ID, build_world
+from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.server import listen
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import ADMIN, TOKEN, Product, product, token_entry
@@ -25,6 +26,8 @@ NOBODY = "a token without records"
 RECORDS = 20_000
 HOSTILE = ('<script>document.title = "run"</script>', "\u202eltr\u2066 עברית", "🦊" * 40, "x" * 2_000)
 """Names that must be shown and never run, whatever their direction and length."""
+EACH = 12
+"""Requests of each hostile name; enough errors to be more than chance."""
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -86,6 +89,12 @@ class Seen:
         sizes = request.sizes()
         self.wire += sizes["responseBodySize"] + sizes["responseHeadersSize"]
 
+    def forget(self) -> None:
+        """Begin anew with what is noted."""
+        self.faults.clear()
+        self.hosts.clear()
+        self.wire = 0
+
     def goto(self, path: str) -> None:
         """Open a page."""
         self.page.goto(self.address + path, wait_until="load")
@@ -98,6 +107,7 @@ class Seen:
 
 
 Open = Callable[..., Seen]
+Tab = Callable[..., Seen]
 
 
 @pytest.fixture(scope="package")
@@ -113,7 +123,10 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         blobs = list(between(build_world(), start=end - timedelta(days=3), end=end, records=RECORDS))
         taken = running.put(blobs)
         assert taken.stored == RECORDS
-        assert running.put_lines(_hostile(end)).stored == len(HOSTILE) * 3
+        assert running.put_lines(_hostile(end)).stored == len(HOSTILE) * EACH
+        # Half an hour in which nothing was collected, four hours ago.
+        gap = GapRow("the gateway's Redis", end - timedelta(hours=4.5), end - timedelta(hours=4), "down")
+        Ledger(running.parts.engine).add_gap(gap)
         listening = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(running.parts.service.app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
@@ -141,7 +154,7 @@ def _hostile(end: datetime) -> list[bytes]:
                 method="GET",
                 path="/" + name,
                 raw_path="/" + name,
-                response_code=(200, 404, 503)[number],
+                response_code={0: 200, 1: 404}.get(number, 503),
                 user_agent=name,
                 country="DE",
                 tags=(name,),
@@ -152,7 +165,7 @@ def _hostile(end: datetime) -> list[bytes]:
             )
         ).encode()
         for index, name in enumerate(HOSTILE)
-        for number in range(3)
+        for number in range(EACH)
     ]
 
 
@@ -165,6 +178,31 @@ def browser() -> Iterator[Browser]:
         started = playwright.chromium.launch(executable_path=path, args=list(_FLAGS))
         yield started
         started.close()
+
+
+@pytest.fixture(scope="package")
+def tab(site: Site, browser: Browser) -> Iterator[Tab]:
+    """Opens a page in the one tab of a token, which keeps what it has loaded: light, and of a usual width."""
+    kept: dict[tuple[str, bool], Seen] = {}
+
+    def open_page(path: str, *, token: str = TOKEN, scripts: bool = True) -> Seen:
+        if (token, scripts) not in kept:
+            context = browser.new_context(java_script_enabled=scripts, reduced_motion="reduce")
+            context.set_default_timeout(8_000)
+            context.request.post(f"{site.address}/signin", form={"token": token})
+            kept[token, scripts] = Seen(context.new_page(), site.address)
+        seen = kept[token, scripts]
+        seen.page.set_viewport_size({"width": 1280, "height": 900})
+        seen.page.emulate_media(color_scheme="light", media="screen")
+        seen.page.unroute_all()
+        seen.page.goto("about:blank")
+        seen.forget()
+        seen.goto(path)
+        return seen
+
+    yield open_page
+    for seen in kept.values():
+        seen.page.context.close()
 
 
 @pytest.fixture

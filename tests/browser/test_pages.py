@@ -1,19 +1,26 @@
-"""Every page, at every width, light and dark: nothing goes wrong in it, and it is accessible."""
+"""Every page in every state, at every width, light and dark: nothing goes wrong in it, and it is accessible."""
 
+import contextlib
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
 
 import pytest
+from playwright.sync_api import Route, expect
 
-from tests.browser.conftest import HOSTILE, NOBODY, OTHER, SCREENSHOTS, Open, Seen, Site, busiest
+from keytrail.store.tables import BATCHES, RAW, ROLLUPS
+from keytrail.web.ui import render
+from tests.browser.conftest import HOSTILE, NOBODY, OTHER, SCREENSHOTS, Open, Seen, Site, Tab, busiest
 
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (360, 1280, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 TABLES = ("/", "/changes", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
-WITH_CHARTS = ("overview", "changes", "key", "client", "endpoint", "errors")
-WITHOUT = ("keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
+WITH_CHARTS = {"overview": 3, "changes": 2, "key": 2, "client": 2, "endpoint": 2, "errors": 1}
+"""How many charts over time a page has."""
+PAGES = (*WITH_CHARTS, "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
+NEVER_EMPTY = ("components", "request")
 MOST_SHIFT = 0.05
 MOST_WIRE = 400_000
 """Bytes of the first page with everything that it loads."""
@@ -31,15 +38,14 @@ def path_of(site: Site, name: str) -> str:
         case "request":
             (row,) = site.product.get("/api/v1/requests?limit=1&code=429")["data"]
             return f"/requests/{row['id']}"
-        case "overview" | "changes":
-            # Of a day there is a period before it.
-            return {"overview": "/?range=7d", "changes": "/changes"}[name]
+        case "overview":
+            return "/"
         case _:
-            return f"/{name}?range=7d"
+            return f"/{name}"
 
 
-def violations(seen: Seen, *rules: str) -> list[str]:
-    """What axe finds against the accessibility of the page: by all of its rules, or by some."""
+def violations(seen: Seen, *rules: str, within: str = "html") -> list[str]:
+    """What axe finds against the accessibility of the page, or of some of it: by all of its rules, or by some."""
     if not AXE.exists():
         pytest.skip("node_modules is missing; `make setup` fetches it")
     # By the debugger: the page itself may run no script but its own.
@@ -49,7 +55,9 @@ def violations(seen: Seen, *rules: str) -> list[str]:
         "preload": False,
         **({"runOnly": {"type": "rule", "values": rules}} if rules else {}),
     }
-    found: list[Any] = seen.page.evaluate("options => axe.run(document, options).then(it => it.violations)", options)
+    found: list[Any] = seen.page.evaluate(
+        "([within, options]) => axe.run(within, options).then(it => it.violations)", [within, options]
+    )
     return [f"{one['id']}: {node['html'][:200]} {node['failureSummary']}" for one in found for node in one["nodes"][:3]]
 
 
@@ -58,36 +66,126 @@ def overflow(seen: Seen) -> int:
     return int(seen.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth"))
 
 
-@pytest.mark.parametrize(
-    "name", [*WITH_CHARTS, "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components"]
-)
-def test_page(site: Site, opened: Open, name: str) -> None:
+def looked_at(seen: Seen, name: str, within: str = "html") -> None:
+    """Look at a page at every width in both themes, and keep pictures of it.
+
+    Args:
+        seen: The page.
+        name: Of its pictures.
+        within: What of it is looked at for its accessibility: what other states of the page do not have.
+    """
     SCREENSHOTS.mkdir(parents=True, exist_ok=True)
-    path = path_of(site, name)
-    seen = opened(path)
     for theme in THEMES:
         # The page follows the system while it is open; the charts are drawn anew.
         seen.page.emulate_media(color_scheme=theme)
         for width in WIDTHS:
             seen.page.set_viewport_size({"width": width, "height": 900})
-            seen.page.wait_for_timeout(40)
-            assert overflow(seen) <= 0, (width, theme)
+            seen.page.wait_for_timeout(20)
+            assert overflow(seen) <= 0, (name, width, theme)
             seen.page.screenshot(path=SCREENSHOTS / f"{name}-{width}-{theme}.png")
         seen.page.set_viewport_size({"width": 1280, "height": 900})
         # What the themes differ in is their colours.
-        assert violations(seen, *(["color-contrast"] if theme == "dark" else [])) == []
+        assert violations(seen, *(["color-contrast"] if theme == "dark" else []), within=within) == []
     assert seen.faults == []
-    assert seen.hosts == {site.address.removeprefix("http://")}
+    assert seen.hosts == {seen.address.removeprefix("http://")}
+
+
+def shift(seen: Seen) -> float:
+    """By how much what was there has moved since the page began to load."""
+    return float(
+        seen.page.evaluate(
+            "new Promise(done => { let sum = 0; new PerformanceObserver(list => {"
+            " for (const one of list.getEntries()) sum += one.value; })"
+            ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(sum), 60); })"
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def paths(site: Site) -> dict[str, str]:
+    """The path of each page."""
+    return {name: path_of(site, name) for name in PAGES}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_page_with_data(paths: dict[str, str], tab: Tab, name: str) -> None:
+    seen = tab(paths[name])
+    seen.settled()
+    assert shift(seen) <= MOST_SHIFT
+    assert seen.page.locator("[aria-busy]:not(#loading)").count() == 0
     if name in WITH_CHARTS:
-        assert seen.page.locator("canvas").count() >= 1
+        charts = seen.page.locator("[data-chart]:has(tr[data-from])")
+        assert charts.count() == WITH_CHARTS[name]
+        for chart in charts.all():
+            expect(chart.locator("canvas")).to_have_count(1)
+            # Where nothing was collected is marked, and named.
+            assert chart.locator("tr[data-gap=down]").count() in {1, 2}
+            expect(chart.locator(".legend")).to_contain_text("nothing was collected")
+    looked_at(seen, name)
 
 
-@pytest.mark.parametrize("path", ["/", "/keys", "/errors", "/pipeline"])
-def test_without_records(opened: Open, path: str) -> None:
-    seen = opened(path, token=NOBODY)
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in NEVER_EMPTY])
+def test_page_without_records(paths: dict[str, str], tab: Tab, name: str) -> None:
+    seen = tab(paths[name], token=NOBODY)
+    seen.settled()
+    # It says what there is none of, and what to do next.
     assert seen.page.locator(".empty").count() >= 1
-    assert seen.faults == []
-    assert violations(seen) == []
+    looked_at(seen, f"{name}-empty", ".panel:has(.empty)")
+
+
+@contextlib.contextmanager
+def damaged(site: Site) -> Iterator[None]:
+    """A store that has lost the tables that answer about a day, as on a broken disk: the engine itself fails."""
+    lost = [RAW, BATCHES, *(one.table for one in ROLLUPS if one.table.endswith("_15m"))]
+    command = site.product.parts.engine.command
+    for table in lost:
+        command(f"RENAME TABLE {table} TO {table}_lost")
+    try:
+        yield
+    finally:
+        for table in lost:
+            command(f"RENAME TABLE {table}_lost TO {table}")
+
+
+@pytest.mark.parametrize("name", [name for name in PAGES if name not in NEVER_EMPTY])
+def test_page_in_error(site: Site, paths: dict[str, str], tab: Tab, name: str) -> None:
+    with damaged(site):
+        seen = tab(paths[name])
+        seen.settled()
+        # In words, with the request's id.
+        failed = seen.page.locator(".panel:has(.failed)")
+        expect(failed.first).to_contain_text("The store could not answer this.")
+        expect(failed.first.locator("small")).to_contain_text("request ")
+        looked_at(seen, f"{name}-error", ".panel:has(.failed)")
+    # Trying again is a click, and it is this panel that is asked for.
+    before, panel = failed.count(), failed.first.get_attribute("id")
+    failed.first.get_by_role("link", name="Try again").click()
+    expect(seen.page.locator(f"#{panel} .failed")).to_have_count(0)
+    expect(failed).to_have_count(before - 1)
+
+
+@pytest.mark.parametrize("name", ["overview", "key", "endpoint"])
+def test_page_while_it_loads(paths: dict[str, str], tab: Tab, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Whatever it took the last time, it comes after the page.
+    monkeypatch.setattr(render, "_WITH_THE_PAGE", 0.0)
+    late: list[Route] = []
+
+    def hold(route: Route) -> None:
+        late.append(route)
+
+    seen = tab("/prefer")
+    seen.page.route("**/*panel=*", hold)
+    seen.goto(paths[name])
+    waiting = seen.page.locator("[aria-busy=true]")
+    expect(waiting.first).to_be_visible()
+    assert waiting.count() == seen.page.locator(".skeleton").count()
+    looked_at(seen, f"{name}-loading", "[aria-busy]")
+    before = shift(seen)
+    for one in late:
+        one.continue_()
+    expect(waiting).to_have_count(0)
+    # What came has the room that was kept for it.
+    assert shift(seen) - before <= MOST_SHIFT
 
 
 def test_first_page_is_light(opened: Open) -> None:
@@ -112,24 +210,35 @@ def test_nothing_moves_while_a_page_loads(opened: Open) -> None:
     assert seen.faults == []
 
 
-@pytest.mark.parametrize("path", TABLES)
-def test_scripts_off(opened: Open, path: str) -> None:
-    seen = opened(path, scripts=False)
-    tables = seen.page.locator("table:visible")
-    assert tables.count() >= 1
+@pytest.mark.parametrize("name", PAGES)
+def test_scripts_off(paths: dict[str, str], tab: Tab, name: str) -> None:
+    seen = tab(paths[name], scripts=False)
     assert seen.page.locator("table:visible tbody tr").count() >= 1
-    if path == "/":
-        # The charts' own.
-        assert seen.page.locator("[data-chart] table:visible").count() >= 2
+    # The charts' own, too.
+    for chart in seen.page.locator("[data-chart]").all():
+        expect(chart.locator("table")).to_be_visible()
+        expect(chart.locator(".canvas")).to_be_hidden()
+    # Nothing that only a script could answer is offered.
+    for control in seen.page.locator("button:visible").all():
+        assert control.evaluate("one => one.type") == "submit"
     assert seen.faults == []
 
 
-@pytest.mark.parametrize("path", ["/", "/keys", "/clients", "/apis", "/endpoints", "/errors"])
-def test_hostile_names_are_shown_and_never_run(opened: Open, path: str) -> None:
-    seen = opened(path, token=OTHER, width=360)
-    assert HOSTILE[0] in seen.page.inner_text("body")
-    assert seen.page.title() != "run"
+@pytest.mark.parametrize("path", [*TABLES[:-1], "/changes?by=endpoint&least_hits=1", "/keys/0000000000000000"])
+def test_hostile_names_are_shown_and_never_run(tab: Tab, path: str) -> None:
+    seen = tab(path, token=OTHER)
+    if path != "/changes":
+        # Each alone has too few requests there.
+        assert HOSTILE[0] in seen.page.inner_text("body")
+    seen.page.set_viewport_size({"width": 360, "height": 900})
     assert overflow(seen) <= 0
+    if path == "/requests":
+        # One of them in full.
+        seen.page.locator("#p-log tbody tr th a").first.click()
+        seen.page.wait_for_url("**/requests/*")
+        seen.settled()
+        assert overflow(seen) <= 0
+    assert seen.page.title() != "run"
     assert seen.faults == []
 
 

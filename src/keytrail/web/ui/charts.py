@@ -1,6 +1,6 @@
 """The strip of figures and the charts: what is drawn over time, and the table that it is drawn from."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -77,11 +77,18 @@ class Chart:
         return not any(value for one in self.series if one.kind != "dashed" for value in one.values)
 
 
-def overview_figures(desk: Desk, *, of_key: bool = False) -> list[Figure]:
+OVER_TIME: Final = (
+    "hits", "error", "p50_latency", "p95_latency", "p99_latency", "upstream_latency", "gateway_overhead",
+)  # fmt: skip
+Steps = Callable[[], tuple[list[Bucket], list[Row]]]
+"""Gives the steps of the page's range with the metrics of `OVER_TIME`: asked once for all panels that draw them."""
+
+
+def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[Figure]:
     """Requests, error rate, p95, active keys and the gateway's own time, each against the period before."""
     state, metrics = desk.state, ("hits", "error", "error_rate", "p95_latency", "gateway_overhead", "upstream_latency")
     now, before = desk.one(*metrics), _before(desk, *metrics)
-    buckets, rows = desk.series("hits", "error", "p95_latency", "gateway_overhead")
+    buckets, rows = steps()
     hits, old_hits = now.get("hits", 0), before.get("hits")
     errors_only, changed = state.link("/errors"), state.link("/changes") if state.compare else ""
 
@@ -169,10 +176,10 @@ def _before_series(
     return Series(name, "before", [*values, *[None] * (length - len(values))], "", "dashed")
 
 
-def latency(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+def latency(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Chart:
     """Percentiles of latency over time."""
     names = {"p50_latency": "p50", "p95_latency": "p95", "p99_latency": "p99"}
-    buckets, rows = desk.series(*names)
+    buckets, rows = steps()
     series = [
         Series(title, title, [value or None for value in filled(buckets, rows, metric)], kind="line")
         for metric, title in names.items()
@@ -180,9 +187,9 @@ def latency(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
     return _chart(desk, "ms", buckets, series, gaps)
 
 
-def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
+def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Chart:
     """The mean time of a request over time: in the upstream, and in the gateway itself."""
-    buckets, rows = desk.series("upstream_latency", "gateway_overhead")
+    buckets, rows = steps()
     series = [
         Series("upstream", "upstream", filled(buckets, rows, "upstream_latency")),
         Series("gateway", "gateway", filled(buckets, rows, "gateway_overhead")),

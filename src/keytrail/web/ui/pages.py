@@ -7,18 +7,17 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Depends, Request
-from starlette.responses import RedirectResponse, Response
+from starlette.responses import Response
 
 from keytrail.query.question import MOST_DIMENSIONS
-from keytrail.query.request import ALL_TIME, Filter
 from keytrail.query.zones import Span, to_moment, zone
 from keytrail.web.auth import Principal, require
 from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
-from keytrail.web.ui import blame, charts, figures, rankings, sheets, tables
+from keytrail.web.ui import blame, charts, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.commands import QUERY, curl, explain_url, see_requests
-from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.panels import Panel, once
 from keytrail.web.ui.ranges import PRESETS
 from keytrail.web.ui.render import page, panel_page
 from keytrail.web.ui.session import remember_zone
@@ -154,7 +153,8 @@ def gaps_of(request: Request, desk: Desk) -> list[tuple[Span, str]]:
     return coverage.gaps_in(desk.state.range.spans)
 
 
-def _ranking(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
+def ranking_panel(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
+    """The panel of a ranking."""
     spec = rankings.RANKINGS[kind]
     return Panel(
         kind,
@@ -167,11 +167,28 @@ def _ranking(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
             "hits", "error", "error_rate", by=spec.by, where=spec.where, order=("-hits",), limit=rankings.TOP
         ),
         slow=spec.slow,
+        paced=(desk.scope, desk.state.range.name, desk.state.path),
         wide=wide,
     )
 
 
-def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 x3")) -> list[Panel]:
+def over_time(desk: Desk) -> charts.Steps:
+    """What the figures and the charts of a page have in common, asked once."""
+    return once(lambda: desk.series(*charts.OVER_TIME))
+
+
+def chart_panels(
+    request: Request, desk: Desk, steps: charts.Steps, wide: tuple[str, str] = ("w8 x6", "w4 x3")
+) -> list[Panel]:
+    """The panels of traffic, latency and where the time goes, over time.
+
+    Args:
+        request: The request.
+        desk: Who asks.
+        steps: What the charts are drawn from.
+        wide: Classes of the first two.
+    """
+
     def drawn(name: str, title: str, make: Callable[..., charts.Chart], *metrics: str, **more: Any) -> Panel:
         by = more.pop("by", ())
         asks = desk.question(*metrics, by=by, step=True)
@@ -181,11 +198,19 @@ def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 
 
     return [
         drawn("traffic", "Requests over time", charts.traffic, "hits", by=("code_class",), wide=wide[0]),
-        drawn("latency", "Latency", charts.latency, "p50_latency", "p95_latency", "p99_latency", wide=wide[1]),
+        drawn(
+            "latency",
+            "Latency",
+            partial(charts.latency, steps=steps),
+            "p50_latency",
+            "p95_latency",
+            "p99_latency",
+            wide=wide[1],
+        ),
         drawn(
             "time",
             "Where the time goes",
-            charts.time_spent,
+            partial(charts.time_spent, steps=steps),
             "upstream_latency",
             "gateway_overhead",
             note="mean of a request",
@@ -194,7 +219,8 @@ def _charts(request: Request, desk: Desk, wide: tuple[str, str] = ("w8 x6", "w4 
     ]
 
 
-def _table(desk: Desk, names: Names, kind: str, title: str) -> Panel:
+def table_panel(desk: Desk, names: Names, kind: str, title: str) -> Panel:
+    """The panel of a table."""
     spec = tables.KINDS[kind]
     metrics = [column.name for column in spec.columns if column.name not in {"spark", "endpoints"}]
     asks = (
@@ -214,9 +240,10 @@ def overview(request: Request, desk: AtDesk) -> Response:
     kinds = ["keys", "endpoints", "apis", "clients", "codes", "countries", "tags", "methods", "versions"]
     if desk.scope.org is None:
         kinds.append("orgs")
+    steps = over_time(desk)
     panels = [
-        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk), size="figures"),
-        *_charts(request, desk),
+        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk, steps), size="figures"),
+        *chart_panels(request, desk, steps),
         Panel(
             "guilty",
             "Where errors come from",
@@ -226,14 +253,14 @@ def overview(request: Request, desk: AtDesk) -> Response:
             size="table",
             wide="w8 x12",
         ),
-        *(_ranking(desk, names, kind) for kind in kinds),
+        *(ranking_panel(desk, names, kind) for kind in kinds),
     ]
     return show(request, desk, "overview.html", panels, kinds=kinds, title="Overview")
 
 
 def _table_page(request: Request, desk: Desk, kind: str, title: str, searches: str) -> Response:
     names: Names = request.app.state.names
-    panels = [_table(desk, names, kind, title)]
+    panels = [table_panel(desk, names, kind, title)]
     return show(request, desk, "table_page.html", panels, title=title, searches=searches)
 
 
@@ -274,95 +301,10 @@ def errors(request: Request, desk: AtDesk) -> Response:
             size="chart",
             wide="w8 x6",
         ),
-        _ranking(desk, names, "codes", wide="w4 x6"),
-        _table(desk, names, "errors", "Errors"),
+        ranking_panel(desk, names, "codes", wide="w4 x6"),
+        table_panel(desk, names, "errors", "Errors"),
     ]
     return show(request, desk, "errors.html", panels, title="Errors", searches="Path, key, API or code")
-
-
-@router.get("/keys/{key}")
-def one_key(request: Request, desk: AtDesk, key: str) -> Response:
-    """One key: every endpoint that was called with it."""
-    key = segment(key)
-    names: Names = request.app.state.names
-    subject = desk.about(Filter("key", "is", key))
-    alias = names.alias(desk, key)
-    return _subject_page(
-        request,
-        subject,
-        rankings.key_name(key, alias)[0],
-        kind="Key",
-        value=key,
-        kinds=("all-codes", "countries", "tags", "agents"),
-    )
-
-
-@router.get("/clients/{client}")
-def one_client(request: Request, desk: AtDesk, client: str) -> Response:
-    """One OAuth client: every endpoint that it called."""
-    client = segment(client)
-    subject = desk.about(Filter("oauth_client", "is", client))
-    kinds = ("all-codes", "client-keys", "countries", "tags", "agents")
-    return _subject_page(request, subject, client, kind="OAuth client", value=client, kinds=kinds)
-
-
-def _subject_page(
-    request: Request, desk: Desk, title: str, *, kind: str, value: str, kinds: tuple[str, ...]
-) -> Response:
-    names: Names = request.app.state.names
-    panels = [
-        Panel("identity", kind, "identity", partial(_identity, desk, kind, value), size="figures"),
-        Panel("figures", "Key figures", "figures", lambda: charts.overview_figures(desk, of_key=True), size="figures"),
-        *_charts(request, desk, ("w8 x6", "w4 x6"))[:2],
-        _table(desk, names, "subject-endpoints", "Endpoints called"),
-        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
-        *(_ranking(desk, names, one) for one in kinds),
-    ]
-    return show(
-        request, desk, "subject.html", panels, title=title, kind=kind, value=value, kinds=kinds, searches="Path or API"
-    )
-
-
-def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
-    """Since when and until when a key or client was seen, whatever the range and the filters."""
-    seen = desk.one("hits", "first_hit", "last_hit", spans=(ALL_TIME,), filtered=False)
-    where, now = desk.state.range.zone, desk.state.range.now
-    return {
-        "kind": kind,
-        "value": value,
-        "hits": seen.get("hits", 0),
-        "first": figures.ago(seen.get("first_hit"), now, where),
-        "last": figures.ago(seen.get("last_hit"), now, where),
-    }
-
-
-@router.get("/endpoint")
-def one_endpoint(request: Request, desk: AtDesk) -> Response:
-    """One endpoint, named by the filters `api` and `path`: who calls it, how, and how long it takes."""
-    names: Names = request.app.state.names
-    path = next(iter(desk.state.values("path")), "")
-    if not path:
-        return RedirectResponse(desk.state.link("/endpoints"), 303)
-    kinds = ("keys", "clients", "all-codes", "methods", "versions", "countries")
-    panels = [
-        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk), size="figures"),
-        *_charts(request, desk, ("w8 x6", "w4 x6"))[:2],
-        Panel(
-            "histogram", "How long requests take", "chart", partial(charts.histogram, desk), size="chart", wide="w4 x6"
-        ),
-        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table", wide="w8 x6"),
-        *(_ranking(desk, names, one) for one in kinds),
-    ]
-    api = next(iter(desk.state.values("api")), "")
-    return show(
-        request,
-        desk,
-        "endpoint.html",
-        panels,
-        title=path,
-        api_name=names.apis(desk).get(api) or api,
-        kinds=kinds,
-    )
 
 
 @router.get("/docs")

@@ -43,6 +43,7 @@ class Panel:
         wide: Columns of the grid that it takes, as classes.
         live: It is refreshed while records arrive.
         slow: Only raw rows can tell, so it may come after the page.
+        paced: What its time depends on most, such as the range and who asks: as long as the last one took, is expected.
         sheet: Makes all of it as CSV; None where there is no such thing.
     """
 
@@ -59,4 +60,5 @@ class Panel:
     wide: str = ""
     live: bool = True
     slow: bool = False
+    paced: object = None
     sheet: Callable[[], str] | None = None

@@ -1,5 +1,6 @@
 """Templates: the environment, and a page or a panel made of them."""
 
+import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -32,6 +33,12 @@ ENVIRONMENT.globals.update(figures=figures, version=__version__)
 
 # As many as an engine has readers by default; waiting for it is what these threads do.
 _ASKING: Final = ThreadPoolExecutor(3, "panel")
+
+_WITH_THE_PAGE: Final = 0.05
+"""Seconds up to which what is slow comes with the page all the same: asking for it afterwards takes longer."""
+_MOST_PACED: Final = 1_000
+_SECONDS: Final[dict[tuple[str, object], float]] = {}
+"""How long each slow panel took the last time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +92,7 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], **value
     later = bool(request.cookies.get(SCRIPTED))
     waiting = {
         name: Shown(panel, waiting=True)
-        if panel.slow and later
+        if later and panel.slow and _SECONDS.get((panel.id, panel.paced), 1.0) > _WITH_THE_PAGE
         else _ASKING.submit(_made, panel, request.state.request_id)
         for name, panel in by_id.items()
     }
@@ -103,8 +110,9 @@ def _download(text: str, title: str) -> Response:
 
 
 def _made(panel: Panel, request_id: str) -> Shown:
+    began = time.perf_counter()
     try:
-        return Shown(panel, panel.make())
+        shown = Shown(panel, panel.make())
     except TooCostly as error:
         # Its text is for the asker: it says what to do.
         return Shown(panel, error=str(error)[:1].upper() + str(error)[1:] + ".")
@@ -114,3 +122,8 @@ def _made(panel: Panel, request_id: str) -> Shown:
     except StoreError as error:
         log.error("panel failed", panel=panel.id, request_id=request_id, error=str(error))
         return Shown(panel, error="The store could not answer this.")
+    if panel.slow:
+        if len(_SECONDS) >= _MOST_PACED:
+            _SECONDS.clear()
+        _SECONDS[panel.id, panel.paced] = time.perf_counter() - began
+    return shown

@@ -1,0 +1,109 @@
+"""The pages about one thing: a key, an OAuth client, an endpoint."""
+
+from functools import partial
+from typing import Any
+
+from fastapi import APIRouter, Request
+from starlette.responses import RedirectResponse, Response
+
+from keytrail.query.request import ALL_TIME, Filter
+from keytrail.web.paths import segment
+from keytrail.web.ui import blame, charts, figures, rankings
+from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.pages import AtDesk, chart_panels, over_time, ranking_panel, show, table_panel
+from keytrail.web.ui.panels import Panel
+
+router = APIRouter(include_in_schema=False)
+
+
+@router.get("/keys/{key}")
+def one_key(request: Request, desk: AtDesk, key: str) -> Response:
+    """One key: every endpoint that was called with it."""
+    key = segment(key)
+    names: Names = request.app.state.names
+    subject = desk.about(Filter("key", "is", key))
+    alias = names.alias(desk, key)
+    return _subject_page(
+        request,
+        subject,
+        rankings.key_name(key, alias)[0],
+        kind="Key",
+        value=key,
+        kinds=("all-codes", "countries", "tags", "agents"),
+    )
+
+
+@router.get("/clients/{client}")
+def one_client(request: Request, desk: AtDesk, client: str) -> Response:
+    """One OAuth client: every endpoint that it called."""
+    client = segment(client)
+    subject = desk.about(Filter("oauth_client", "is", client))
+    kinds = ("all-codes", "client-keys", "countries", "tags", "agents")
+    return _subject_page(request, subject, client, kind="OAuth client", value=client, kinds=kinds)
+
+
+def _subject_page(
+    request: Request, desk: Desk, title: str, *, kind: str, value: str, kinds: tuple[str, ...]
+) -> Response:
+    names: Names = request.app.state.names
+    steps = over_time(desk)
+    panels = [
+        Panel("identity", kind, "identity", partial(_identity, desk, kind, value), size="figures"),
+        Panel(
+            "figures",
+            "Key figures",
+            "figures",
+            partial(charts.overview_figures, desk, steps, of_key=True),
+            size="figures",
+        ),
+        *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
+        table_panel(desk, names, "subject-endpoints", "Endpoints called"),
+        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
+        *(ranking_panel(desk, names, one) for one in kinds),
+    ]
+    return show(
+        request, desk, "subject.html", panels, title=title, kind=kind, value=value, kinds=kinds, searches="Path or API"
+    )
+
+
+def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
+    """Since when and until when a key or client was seen, whatever the range and the filters."""
+    seen = desk.one("hits", "first_hit", "last_hit", spans=(ALL_TIME,), filtered=False)
+    where, now = desk.state.range.zone, desk.state.range.now
+    return {
+        "kind": kind,
+        "value": value,
+        "hits": seen.get("hits", 0),
+        "first": figures.ago(seen.get("first_hit"), now, where),
+        "last": figures.ago(seen.get("last_hit"), now, where),
+    }
+
+
+@router.get("/endpoint")
+def one_endpoint(request: Request, desk: AtDesk) -> Response:
+    """One endpoint, named by the filters `api` and `path`: who calls it, how, and how long it takes."""
+    names: Names = request.app.state.names
+    path = next(iter(desk.state.values("path")), "")
+    if not path:
+        return RedirectResponse(desk.state.link("/endpoints"), 303)
+    kinds = ("keys", "clients", "all-codes", "methods", "versions", "countries")
+    steps = over_time(desk)
+    panels = [
+        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk, steps), size="figures"),
+        *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
+        Panel(
+            "histogram", "How long requests take", "chart", partial(charts.histogram, desk), size="chart", wide="w4 x6"
+        ),
+        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table", wide="w8 x6"),
+        *(ranking_panel(desk, names, one) for one in kinds),
+    ]
+    api = next(iter(desk.state.values("api")), "")
+    return show(
+        request,
+        desk,
+        "endpoint.html",
+        panels,
+        title=path,
+        api_name=names.apis(desk).get(api) or api,
+        kinds=kinds,
+    )
