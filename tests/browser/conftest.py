@@ -13,8 +13,10 @@ import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
 
+from keytrail.demo.directory import directory
 from keytrail.demo.traffic import between
 from keytrail.demo.world import ORG_ID, build_world
+from keytrail.store.consumers import Link, replace_links
 from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.server import listen
 from tests.oracle.records import SECOND, Record, to_json
@@ -124,9 +126,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         taken = running.put(blobs)
         assert taken.stored == RECORDS
         assert running.put_lines(_hostile(end)).stored == len(HOSTILE) * EACH
+        engine = running.parts.engine
+        replace_links(engine, ORG_ID, directory(build_world()))
+        hostile = [Link(OTHER_ORG, name[:40], name, "key", f"{index:016x}") for index, name in enumerate(HOSTILE)]
+        replace_links(engine, OTHER_ORG, hostile)
         # Half an hour in which nothing was collected, four hours ago.
         gap = GapRow("the gateway's Redis", end - timedelta(hours=4.5), end - timedelta(hours=4), "down")
-        Ledger(running.parts.engine).add_gap(gap)
+        Ledger(engine).add_gap(gap)
         listening = listen("127.0.0.1", 0)
         server = uvicorn.Server(uvicorn.Config(running.parts.service.app, log_config=None, lifespan="off"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})

@@ -16,11 +16,15 @@ from tests.browser.conftest import HOSTILE, NOBODY, OTHER, SCREENSHOTS, Open, Se
 AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.min.js"
 WIDTHS = (360, 1280, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
-TABLES = ("/", "/changes", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline")
-WITH_CHARTS = {"overview": 3, "changes": 2, "key": 2, "client": 2, "endpoint": 2, "errors": 1}
+TABLES = (
+    "/", "/changes", "/consumers", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline",
+)  # fmt: skip
+WITH_CHARTS = {"overview": 3, "changes": 2, "consumer": 2, "key": 2, "client": 2, "endpoint": 2, "errors": 1}
 """How many charts over time a page has."""
-PAGES = (*WITH_CHARTS, "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components")
-NEVER_EMPTY = ("components", "request")
+PAGES = (
+    *WITH_CHARTS, "consumers", "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components",
+)  # fmt: skip
+NEVER_EMPTY = ("components", "request", "consumer")
 MOST_SHIFT = 0.05
 MOST_WIRE = 400_000
 """Bytes of the first page with everything that it loads."""
@@ -29,19 +33,18 @@ MOST_WIRE = 400_000
 def path_of(site: Site, name: str) -> str:
     """The path of a page, its subject the busiest one."""
     match name:
-        case "key":
-            return f"/keys/{busiest(site, 'api_key')}"
-        case "client":
-            return f"/clients/{busiest(site, 'oauth_id')}"
-        case "endpoint":
-            return "/endpoint?" + urlencode({"path": busiest(site, "path"), "api": busiest(site, "api_id")})
         case "request":
             (row,) = site.product.get("/api/v1/requests?limit=1&code=429")["data"]
             return f"/requests/{row['id']}"
-        case "overview":
-            return "/"
+        case "endpoint":
+            return "/endpoint?" + urlencode({"path": busiest(site, "path"), "api": busiest(site, "api_id")})
+        case "key" | "client":
+            column = {"key": "api_key", "client": "oauth_id"}[name]
+            return f"/{name}s/{busiest(site, column)}"
+        case "consumer":
+            return "/consumers/pellamoor-freight"
         case _:
-            return f"/{name}"
+            return "/" if name == "overview" else f"/{name}"
 
 
 def violations(seen: Seen, *rules: str, within: str = "html") -> list[str]:

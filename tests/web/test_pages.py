@@ -17,6 +17,7 @@ KEY = "a/key with a slash?"
 PAGES = (
     "/",
     "/changes",
+    "/consumers",
     "/keys",
     "/clients",
     "/apis",

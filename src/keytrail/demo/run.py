@@ -25,9 +25,11 @@ from keytrail.cli.collecting import collecting
 from keytrail.cli.serve import address_of
 from keytrail.cli.wiring import Assembly, assembled
 from keytrail.config import Settings, Token, load
+from keytrail.demo.directory import directory
 from keytrail.demo.feed import chunk_of, feeding, gateway_redis
 from keytrail.demo.traffic import history
 from keytrail.demo.world import NO_KEY, ORG_ID, World, build_world
+from keytrail.store.consumers import replace_links
 from keytrail.store.writer import Written
 from keytrail.web.auth import hash_token
 from keytrail.web.server import listen, serve
@@ -108,6 +110,7 @@ def _fill(parts: Assembly, world: World, console: Console, *, end: datetime, rec
         task = progress.add_task(f"{DAYS} days of traffic", total=records)
         for written in _written(parts, blobs):
             progress.update(task, advance=written.stored)
+    replace_links(parts.engine, ORG_ID, directory(world))
     seconds = time.perf_counter() - began
     console.print(f"{records:,} records of {DAYS} days made, decoded and stored in {seconds:.1f} s.", highlight=False)
 

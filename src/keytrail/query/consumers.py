@@ -68,11 +68,18 @@ def activity(engine: Engine, scope: Scope, links: Sequence[Link], asked: Range, 
         totals=True,
     )
     found = ask(engine, scope, question)
-    return Activity(found.totals or {}, found.rows, found.total_rows, _seen(engine, scope, links, asked.zone))
+    return Activity(found.totals or {}, found.rows, found.total_rows, seen_links(engine, scope, links, asked.zone))
 
 
-def _seen(engine: Engine, scope: Scope, links: Sequence[Link], zone: str) -> list[Row]:
-    """Each link with its hits; those of one kind and time are asked for together."""
+def seen_links(engine: Engine, scope: Scope, links: Sequence[Link], zone: str) -> list[Row]:
+    """Each link with its hits in the time in which it is the consumer's, ready for JSON.
+
+    Args:
+        engine: Where the answer comes from.
+        scope: What the asker may see.
+        links: The links; those of one kind and time are asked for together.
+        zone: Zone of the instants.
+    """
     together: dict[tuple[str, Span], list[str]] = {}
     for link in links:
         together.setdefault((link.kind, _span(link)), []).append(link.value)

@@ -37,7 +37,7 @@ from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
 from keytrail.web.pipeline import NoOperations, Operations
 from keytrail.web.throttle import Throttle
-from keytrail.web.ui import changed, components, flow, log_pages, pages, session, static, subjects
+from keytrail.web.ui import changed, components, flow, log_pages, pages, people, session, static, subjects
 from keytrail.web.ui.ask import Names
 from keytrail.web.ui.errors import error_page
 from keytrail.web.ui.packing import Packed
@@ -116,6 +116,7 @@ def make_service(
         session,
         pages,
         subjects,
+        people,
         changed,
         flow,
         log_pages,

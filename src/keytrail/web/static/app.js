@@ -134,7 +134,7 @@ document.addEventListener("visibilitychange", () => {
 });
 
 // Keys.
-const PAGES = { o: "/", w: "/changes", k: "/keys", c: "/clients", a: "/apis", e: "/endpoints", x: "/errors", l: "/requests", p: "/pipeline" };
+const PAGES = { o: "/", w: "/changes", u: "/consumers", k: "/keys", c: "/clients", a: "/apis", e: "/endpoints", x: "/errors", l: "/requests", p: "/pipeline" };
 let went = 0;
 document.addEventListener("keydown", (event) => {
   if (event.key === "Escape") {

@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -10,6 +10,7 @@ from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
 from keytrail.query.run import Answer, run
 from keytrail.query.zones import Span, Step, to_moment, zone
 from keytrail.store.client import Engine
+from keytrail.store.consumers import Link, read_links
 from keytrail.web.auth import Principal
 from keytrail.web.ui.ranges import Bucket
 from keytrail.web.ui.state import State
@@ -41,6 +42,11 @@ class Desk:
     def about(self, *subject: Filter) -> "Desk":
         """The same for a page with a subject."""
         return replace(self, subject=subject)
+
+    @property
+    def names_consumers(self) -> bool:
+        """The asker may see the directory of consumers: names and keys of others are not for who sees but a part."""
+        return not replace(self.scope, consumers=None).limited
 
     def may(self, permission: str) -> bool:
         """The asker may do something."""
@@ -181,6 +187,26 @@ class Names:
             )
 
         return str(self.keep(("alias", desk.scope, key), make))
+
+    def consumers(self, desk: Desk) -> Mapping[str, Sequence[Link]]:
+        """What belongs to each consumer that the asker may see, by id; nothing for who sees but a part."""
+
+        def make() -> dict[str, list[Link]]:
+            found: dict[str, list[Link]] = {}
+            for link in read_links(desk.engine, desk.scope.org):
+                if desk.scope.consumers is None or link.consumer in desk.scope.consumers:
+                    found.setdefault(link.consumer, []).append(link)
+            return found
+
+        if not desk.names_consumers:
+            return {}
+        found: Mapping[str, Sequence[Link]] = self.keep(("consumers", desk.scope), make)
+        return found
+
+    def consumer(self, desk: Desk, consumer: str) -> str:
+        """The name of a consumer, its id where it has none."""
+        links = self.consumers(desk).get(consumer)
+        return links[0].name if links else consumer
 
     def newest(self, desk: Desk) -> int:
         """The instant of the newest record that the asker sees, ms; 0 for none. A second old at most."""

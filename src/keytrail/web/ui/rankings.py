@@ -160,6 +160,11 @@ def key_path(key: str) -> str:
     return "/keys/" + quote(key, safe="") if key else "/keys"
 
 
+def consumer_path(consumer: str) -> str:
+    """The page about a consumer."""
+    return "/consumers/" + quote(consumer, safe="") if consumer else "/consumers"
+
+
 def client_path(client: str) -> str:
     """The page about an OAuth client."""
     return "/clients/" + quote(client, safe="") if client else "/clients"

@@ -12,6 +12,7 @@ from keytrail.web.ui.ranges import CUSTOM, DEFAULT, Range, make_range
 
 FILTERS: Final = {
     "org": "organisation",
+    "consumer": "consumer",
     "key": "key",
     "oauth_client": "OAuth client",
     "api": "API",

@@ -1,5 +1,6 @@
 """The pages about one thing: a key, an OAuth client, an endpoint."""
 
+from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
@@ -23,7 +24,7 @@ def one_key(request: Request, desk: AtDesk, key: str) -> Response:
     names: Names = request.app.state.names
     subject = desk.about(Filter("key", "is", key))
     alias = names.alias(desk, key)
-    return _subject_page(
+    return subject_page(
         request,
         subject,
         rankings.key_name(key, alias)[0],
@@ -39,16 +40,36 @@ def one_client(request: Request, desk: AtDesk, client: str) -> Response:
     client = segment(client)
     subject = desk.about(Filter("oauth_client", "is", client))
     kinds = ("all-codes", "client-keys", "countries", "tags", "agents")
-    return _subject_page(request, subject, client, kind="OAuth client", value=client, kinds=kinds)
+    return subject_page(request, subject, client, kind="OAuth client", value=client, kinds=kinds)
 
 
-def _subject_page(
-    request: Request, desk: Desk, title: str, *, kind: str, value: str, kinds: tuple[str, ...]
+def subject_page(
+    request: Request,
+    desk: Desk,
+    title: str,
+    *,
+    kind: str,
+    value: str,
+    kinds: tuple[str, ...],
+    identity: Callable[[], Any] | None = None,
+    more: Iterable[Panel] = (),
 ) -> Response:
+    """The page about a key, an OAuth client or a consumer.
+
+    Args:
+        request: The request.
+        desk: Who asks, with the subject.
+        title: Its name.
+        kind: What it is.
+        value: Its id.
+        kinds: Rankings.
+        identity: What is told of it whatever the range; None asks for it.
+        more: Panels that it has beside those of all.
+    """
     names: Names = request.app.state.names
     steps = over_time(desk)
     panels = [
-        Panel("identity", kind, "identity", partial(_identity, desk, kind, value), size="figures"),
+        Panel("identity", kind, "identity", identity or partial(_identity, desk, kind, value), size="figures"),
         Panel(
             "figures",
             "Key figures",
@@ -60,9 +81,19 @@ def _subject_page(
         table_panel(desk, names, "subject-endpoints", "Endpoints called"),
         Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
         *(ranking_panel(desk, names, one) for one in kinds),
+        *(extra := list(more)),
     ]
     return show(
-        request, desk, "subject.html", panels, title=title, kind=kind, value=value, kinds=kinds, searches="Path or API"
+        request,
+        desk,
+        "subject.html",
+        panels,
+        title=title,
+        kind=kind,
+        value=value,
+        kinds=kinds,
+        more=[panel.id for panel in extra],
+        searches="Path or API",
     )
 
 
@@ -71,7 +102,7 @@ def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
     seen = desk.one("hits", "first_hit", "last_hit", spans=(ALL_TIME,), filtered=False)
     where, now = desk.state.range.zone, desk.state.range.now
     return {
-        "kind": kind,
+        "label": {"Key": "Hash", "OAuth client": "Client id"}[kind],
         "value": value,
         "hits": seen.get("hits", 0),
         "first": figures.ago(seen.get("first_hit"), now, where),

@@ -1,7 +1,7 @@
 """The sortable, searchable tables of keys, clients, APIs and endpoints."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -9,10 +9,11 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from keytrail.query.request import Filter
+from keytrail.store.consumers import Link
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
-from keytrail.web.ui.rankings import client_path, key_name, key_path, phrase, short_hash
+from keytrail.web.ui.rankings import client_path, consumer_path, key_name, key_path, phrase, short_hash
 
 PAGE_SIZE: Final = 50
 MOST_SEARCHED: Final = 10_000
@@ -75,6 +76,13 @@ class Kind:
 
 
 KINDS: Final = {
+    "consumers": Kind(
+        "Consumer",
+        ("consumer",),
+        (HITS, ERRORS, RATE, P50, P95, P99, ENDPOINTS, LAST, TREND),
+        (Filter("consumer", "is_not", ""),),
+        "No request of a consumer in this range.",
+    ),
     "keys": Kind("Key", ("key",), (HITS, ERRORS, RATE, P50, P95, P99, ENDPOINTS, LAST, TREND)),
     "clients": Kind(
         "OAuth client",
@@ -170,13 +178,15 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     order = (sort, *(() if sort == "-hits" else ("-hits",)), *kind.by)
     apis = names.apis(desk) if "api" in kind.by else {}
     offset = size * (state.page - 1)
+    people = names.consumers(desk) if "consumer" in kind.by else {}
     if state.search:
         answer = desk.ask(*metrics, by=kind.by, where=kind.where, order=order, limit=MOST_SEARCHED)
-        matching = [row for row in answer.rows if _matches(row, kind, apis, state.search.casefold())]
+        named = [_named(row, people) for row in answer.rows]
+        matching = [row for row in named if _matches(row, kind, apis, state.search.casefold())]
         rows, total, cut = matching[offset : offset + size], len(matching), answer.total_rows > MOST_SEARCHED
     else:
         answer = desk.ask(*metrics, by=kind.by, where=kind.where, order=order, limit=size, offset=offset)
-        rows, total, cut = answer.rows, answer.total_rows, False
+        rows, total, cut = [_named(row, people) for row in answer.rows], answer.total_rows, False
     extra = _extra(desk, kind, rows)
     pages = max(ceil(total / size), 1)
     return Table(
@@ -196,8 +206,14 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     )
 
 
+def _named(row: Row, people: Mapping[str, Sequence[Link]]) -> Row:
+    """The row with its consumer's name, where it has one."""
+    links = people.get(row.get("consumer", ""), ())
+    return row | {"consumer_name": links[0].name} if links else row
+
+
 def _matches(row: Row, kind: Kind, apis: Mapping[str, str], text: str) -> bool:
-    texts = [str(row[name]) for name in kind.by] + [str(row.get("latest_alias", ""))]
+    texts = [str(row[name]) for name in kind.by] + [str(row.get("latest_alias", "")), row.get("consumer_name", "")]
     if "api" in row:
         texts.append(apis.get(row["api"], ""))
     return any(text in one.casefold() for one in texts)
@@ -243,6 +259,15 @@ def _sorted_by(desk: Desk, column: Column, sort: str) -> tuple[Column, str, str]
 def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
     state = desk.state
     match kind.by[0]:
+        case "consumer":
+            consumer = row["consumer"]
+            return Head(
+                str(row.get("consumer_name", consumer)),
+                state.without("consumer").link(consumer_path(consumer)),
+                consumer,
+                consumer,
+                filter=state.pick("consumer", consumer),
+            )
         case "key":
             key = row["key"]
             name, beside = key_name(key, row["latest_alias"])
