@@ -80,7 +80,7 @@ def _values(traffic: Traffic, start: int, first: int, batch: str) -> dict[str, A
     }
 
 
-_RANDOM: Final = "sipHash64({number}, number) / 18446744073709551616.0"
+_RANDOM: Final = "(sipHash64({number}, number) / 18446744073709551616.0)"
 """A number from 0 to 1, of its own for each use and row."""
 
 _COLUMNS: Final = {

@@ -36,7 +36,9 @@ SEAL_LATER: Final = 0.1
 larger ones are what catches up."""
 SEAL_AT_LEAST_EVERY: Final = 3.0
 """Seconds at most, whatever waits: the gateway's time to live is running."""
-IDLE: Final = 0.1
+IDLE: Final = 0.5
+"""Seconds until a worker that was told of nothing looks by itself: for a batch whose lease has run out, or that a
+command made."""
 _LONGEST_PAUSE: Final = 15.0
 
 
@@ -117,6 +119,7 @@ class Collector:
         self._rejects_for = rejects_for
         self._alone = alone
         self._stop = threading.Event()
+        self._sealed = threading.Event()
         self._away = False
         self._sealed_from: datetime | None = None
         self._asked_source = False
@@ -136,6 +139,7 @@ class Collector:
     def stop(self) -> None:
         """Finish the chunk under way, give its batch back, and end."""
         self._stop.set()
+        self._sealed.set()
         for thread in self._threads:
             if thread.is_alive():
                 thread.join()
@@ -208,6 +212,8 @@ class Collector:
             self._troubled("seal", str(error), Cause.SOURCE_AWAY)
             return
         self._rivals.sealed(outcomes, datetime.now(UTC))
+        if any(one.outcome == "sealed" for one in outcomes):
+            self._sealed.set()
         self._away = False
         failed = [one for one in outcomes if one.outcome in {"unavailable", "refused", "capped"}]
         if failed:
@@ -260,7 +266,8 @@ class Collector:
                 found = None
             self._note()
             if found is None:
-                self._stop.wait(pause)
+                self._sealed.wait(pause)
+                self._sealed.clear()
 
     def _drain(self, batch: Batch, ready: Prepared | None) -> None:
         """Store a batch chunk after chunk; each is let go of only after the store has accepted it.
