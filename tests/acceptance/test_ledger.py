@@ -37,8 +37,12 @@ def capture(
     with product(tmp_path_factory.mktemp(request.param)) as running:
         folder = CAPTURES / request.param
         running.put_lines(gzip.decompress((folder / "records.ndjson.gz").read_bytes()).splitlines())
-        ledger = [json.loads(line) for line in gzip.decompress((folder / "ledger.ndjson.gz").read_bytes()).splitlines()]
-        yield running, ledger
+        yield running, read_ledger(request.param)
+
+
+def read_ledger(name: str) -> Ledger:
+    lines = gzip.decompress((CAPTURES / name / "ledger.ndjson.gz").read_bytes()).splitlines()
+    return [json.loads(line) for line in lines]
 
 
 def requests(ledger: Ledger) -> Ledger:

@@ -5,7 +5,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -118,9 +118,9 @@ def drain(config: Path, client: Any) -> None:
     assert waiting(client) == 0
 
 
-def waiting(client: Any) -> int:
+def waiting(client: Any, lists: Iterable[str] = LISTS) -> int:
     """Records in gateway lists and frozen batches."""
-    total = sum(int(client.llen(name)) for name in LISTS)
+    total = sum(int(client.llen(name)) for name in lists)
     for key in client.scan_iter("keytrail:*"):
         if client.type(key) == b"list":
             total += int(client.llen(key))
