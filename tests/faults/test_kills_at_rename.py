@@ -4,6 +4,8 @@ The engine writes the token down and then gives the part its name. A retry under
 rows in silence; the writer counts them.
 """
 
+import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,28 +17,39 @@ from tests.store.test_writer import RECORDS, ROUND, counted, exact, write
 from tests.store.test_writer import chunk as chunk_of
 
 COUNT = 60
-MONTHS = 2
-PARTS = MONTHS * (1 + len(ROLLUPS))
+# The chunk begins on 27 February and has a record every hour. Raw rows have a part for each day, rollups for each month.
+DAYS, MONTHS = 3, 2
+PARTS = DAYS + MONTHS * len(ROLLUPS)
 """Of one insert: the raw table's first."""
-# The chunk begins on 27 February and has a record every hour: 48 before March.
-LEFT = {1: COUNT - 48, 2: 48}
+LEFT = {1: COUNT - 24, DAYS: COUNT - 12}
+"""Raw rows after a plain retry, where it is the part of the first day or of the last that has a token and no rows."""
 
 
-def write_and_die(data: Path, number: int) -> None:
-    """Store a chunk; killed when the `number`-th of its parts is to be put in place."""
+def write_and_die(data: Path, number: int, system: Path) -> None:
+    """Store a chunk; killed when the `number`-th of its parts is to be put in place.
+
+    Args:
+        data: The data directory.
+        number: See above.
+        system: Where the system's temporary files are.
+    """
+    tempfile.tempdir = os.environ["TMPDIR"] = str(system)
     with product(data) as store:
         ROUND[store] = 1
         die_at_rename(count_down(number))
         write(store)
 
 
-@pytest.mark.parametrize("number", [1, 2, 3, PARTS])
+@pytest.mark.parametrize("number", [1, DAYS, DAYS + 1, PARTS])
 def test_a_token_without_its_part(number: int, tmp_path: Path) -> None:
-    process = FORKING.Process(target=write_and_die, args=(tmp_path, number))
+    data, system = tmp_path / "data", tmp_path / "system"
+    system.mkdir()
+    process = FORKING.Process(target=write_and_die, args=(data, number, system))
     process.start()
     process.join(60)
     assert process.exitcode == -9, "the engine does not rename each part once"
-    with product(tmp_path) as store:
+    assert list(system.iterdir()) == [], "what a killed process leaves is for nobody else to read"
+    with product(data) as store:
         ROUND[store] = 1
         version = store.query("SELECT version()")[0][0]
         chunk = chunk_of(store)
@@ -44,11 +57,11 @@ def test_a_token_without_its_part(number: int, tmp_path: Path) -> None:
         found = counted(store)
         left = found.pop(RAW)
         assert left == LEFT.get(number, COUNT), f"engine {version}: a plain retry no longer loses; see what it does"
-        if number > MONTHS:
+        if number > DAYS:
             # All raw rows are there, so the retry repairs the views, but the one whose token was noted.
             expected = {one.table: COUNT * 3 // 4 if one.family.where else COUNT for one in ROLLUPS}
             assert len([table for table in expected if found[table] != expected[table]]) == 1, version
         written = write(store, attempt=2)
-        assert (written.stored, written.phantom) == (COUNT, number <= MONTHS)
+        assert (written.stored, written.phantom) == (COUNT, number <= DAYS)
         assert written.rebuilt > 0
         exact(store, RECORDS[:COUNT])

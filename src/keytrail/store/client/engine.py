@@ -5,6 +5,7 @@ statement at a time; a handle whose statement failed is dropped, as its state is
 threads, the engine lets go of the interpreter while it works.
 """
 
+import os
 import queue
 import re
 import shutil
@@ -301,7 +302,7 @@ class EmbeddedEngine(Handles):
         self.directory = directory
         self._lock = DirectoryLock(directory)
         self._lock.acquire(wait=wait)
-        self._previous_tempdir = tempfile.tempdir
+        self._before = tempfile.tempdir, os.environ.get("TMPDIR")
         try:
             self._private_temporary_folder()
             path = str(directory / "engine")
@@ -328,14 +329,21 @@ class EmbeddedEngine(Handles):
             self._release()
 
     def _private_temporary_folder(self) -> None:
-        """Each insert goes through a temporary file: killed, it must not stay where others read or nobody looks."""
+        """Each insert goes through a temporary file: killed, it must not stay where others read or nobody looks.
+
+        The driver asks the interpreter where that is, the engine the environment.
+        """
         folder = self.directory / "tmp"
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(mode=0o700)
-        tempfile.tempdir = str(folder)
+        tempfile.tempdir = os.environ["TMPDIR"] = str(folder.absolute())
 
     def _release(self) -> None:
-        tempfile.tempdir = self._previous_tempdir
+        tempfile.tempdir, folder = self._before
+        if folder is None:
+            os.environ.pop("TMPDIR", None)
+        else:
+            os.environ["TMPDIR"] = folder
         self._lock.release()
 
 
