@@ -1,5 +1,6 @@
 """One server on one store, and one browser, for all tests here."""
 
+import contextlib
 import shutil
 import threading
 import time
@@ -12,6 +13,7 @@ from typing import Any, Literal
 import pytest
 import uvicorn
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect, sync_playwright
+from starlette.types import ASGIApp
 
 from keytrail.demo.directory import directory
 from keytrail.demo.traffic import between
@@ -47,12 +49,14 @@ class Site:
 
     Attributes:
         product: Its store and application.
+        folder: Of the store.
         address: Where it answers.
         end: The instant until which there are records.
         blobs: The records of the first tenant, as a gateway writes them.
     """
 
     product: Product
+    folder: Path
     address: str
     end: datetime
     blobs: list[bytes]
@@ -121,7 +125,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         token_entry(ADMIN, org="*", permissions=["admin"]),
     ]
     end = datetime.now(UTC)
-    with product(tmp_path_factory.mktemp("store"), tokens=tokens) as running:
+    folder = tmp_path_factory.mktemp("store")
+    with product(folder, tokens=tokens) as running:
         blobs = list(between(build_world(), start=end - timedelta(days=3), end=end, records=RECORDS))
         taken = running.put(blobs)
         assert taken.stored == RECORDS
@@ -133,15 +138,22 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         # Half an hour in which nothing was collected, four hours ago.
         gap = GapRow("the gateway's Redis", end - timedelta(hours=4.5), end - timedelta(hours=4), "down")
         Ledger(engine).add_gap(gap)
-        listening = listen("127.0.0.1", 0)
-        server = uvicorn.Server(uvicorn.Config(running.parts.service.app, log_config=None, lifespan="off"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        while not server.started:
-            time.sleep(0.01)
-        yield Site(running, f"http://127.0.0.1:{listening.getsockname()[1]}", end, blobs)
-        server.should_exit = True
-        thread.join()
+        with served(running.parts.service.app) as address:
+            yield Site(running, folder, address, end, blobs)
+
+
+@contextlib.contextmanager
+def served(app: ASGIApp) -> Iterator[str]:
+    """The address at which an application answers."""
+    listening = listen("127.0.0.1", 0)
+    server = uvicorn.Server(uvicorn.Config(app, log_config=None, lifespan="off"))
+    thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
+    thread.start()
+    while not server.started:
+        time.sleep(0.01)
+    yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+    server.should_exit = True
+    thread.join()
 
 
 def _hostile(end: datetime) -> list[bytes]:

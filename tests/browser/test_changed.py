@@ -42,7 +42,7 @@ def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, opened
     # And so is the file.
     page.locator("#p-errors summary").click()
     with page.expect_download() as download:
-        page.locator("#p-errors").get_by_role("link", name="CSV").click()
+        page.locator("#p-errors").get_by_role("link", name="CSV", exact=True).click()
     rows = list(csv.DictReader(download.value.path().read_text(encoding="utf-8-sig").splitlines()))
     assert [(row["key"], row["path"], row["since"]) for row in rows] == [
         (row["key"], row["path"], row["since"]) for row in answer["errors"]["rows"]

@@ -93,7 +93,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
         Panel(
             "p95", "p95 latency over time", "chart", lambda: charts.p95(desk, gaps(), against), size="chart", wide="w6"
         ),
-        panel("figures", "Key figures", "figures", lambda: _figures(desk, question, told()), size="figures"),
+        Panel("figures", "Key figures", "figures", lambda: _figures(desk, question, told()), size="figures"),
         panel("verdict", "In short", "verdict", lambda: findings(desk, by_key(), by_endpoint()), size="text"),
         *(
             panel(

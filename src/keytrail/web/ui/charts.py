@@ -9,6 +9,7 @@ from keytrail.query.zones import Span, zone
 from keytrail.store.tables import histogram_range
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row
+from keytrail.web.ui.commands import requests_url
 from keytrail.web.ui.ranges import Bucket
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
@@ -90,13 +91,20 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
     now, before = desk.one(*metrics), _before(desk, *metrics)
     buckets, rows = steps()
     hits, old_hits = now.get("hits", 0), before.get("hits")
+    slowest = state.link("/endpoints", sort="-p95_latency")
     errors_only, changed = state.link("/errors"), state.link("/changes") if state.compare else ""
 
     def spark(metric: str, tone: str = "") -> Any:
         return figures.spark(filled(buckets, rows, metric), tone)
 
     found = [
-        Figure("Requests", figures.count(hits), figures.delta(hits, old_hits), spark("hits")),
+        Figure(
+            "Requests",
+            figures.count(hits),
+            figures.delta(hits, old_hits),
+            spark("hits"),
+            href=requests_url(desk),
+        ),
         Figure(
             "Error rate",
             figures.rate(now.get("error_rate"), hits),
@@ -111,6 +119,7 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
             figures.ms(now.get("p95_latency"), hits),
             figures.delta(now.get("p95_latency"), before.get("p95_latency"), better="down"),
             spark("p95_latency"),
+            href=slowest,
             why=changed,
         ),
         Figure(

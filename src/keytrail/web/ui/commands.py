@@ -1,13 +1,14 @@
 """The ways on from a panel: the same question at the API, its statement, and the requests behind it."""
 
 import shlex
+from dataclasses import replace
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import msgspec
 
-from keytrail.query.request import Filter
 from keytrail.web.ui.ask import Desk
+from keytrail.web.ui.state import Picked
 
 QUERY: Final = "/api/v1/query"
 
@@ -26,6 +27,11 @@ def explain_url(root: str, asks: dict[str, Any]) -> str:
     return api_url(root, QUERY, {**asks, "explain": "true"})
 
 
+def csv_url(root: str, asks: dict[str, Any]) -> str:
+    """The rows of the API's answer as a file."""
+    return api_url(root, QUERY, {**asks, "format": "csv"})
+
+
 def api_url(root: str, path: str, asks: dict[str, Any]) -> str:
     """A question to the API as a link."""
     fields = {
@@ -39,10 +45,28 @@ def api_url(root: str, path: str, asks: dict[str, Any]) -> str:
     return f"{root}{path}?{urlencode(fields, quote_via=quote)}"
 
 
-def see_requests(desk: Desk, *where: Filter) -> tuple[tuple[str, str], ...]:
+def see_requests(desk: Desk) -> tuple[tuple[str, str], ...]:
     """The menu's way to the single requests behind a panel, for who may see them."""
+    return (("See the requests", requests_url(desk)),) if desk.may("logs") else ()
+
+
+def see_failed(desk: Desk) -> tuple[tuple[str, str], ...]:
+    """The menu's way to the single requests that failed, for who may see them."""
     if not desk.may("logs"):
         return ()
-    picked = {item.dimension: item.value for item in desk.subject if item.operator == "is"}
-    picked |= {item.dimension: item.value for item in where if item.operator == "is"}
-    return (("See the requests", desk.state.only("/requests", **picked)),)
+    state = desk.state
+    if not any(one.dimension in {"code", "code_class"} and one.wanted for one in state.picked):
+        state = replace(state, picked=(*state.picked, Picked("code_class", "4xx"), Picked("code_class", "5xx")))
+    return (("See the requests", requests_url(replace(desk, state=state))),)
+
+
+def requests_url(desk: Desk, **values: Any) -> str:
+    """The page of single requests with the filters of this page, of its subject, and some more; "" for who may not."""
+    if not desk.may("logs"):
+        return ""
+    return desk.state.only("/requests", **subject(desk), **values)
+
+
+def subject(desk: Desk) -> dict[str, Any]:
+    """What the page is about, as filters of another one."""
+    return {item.dimension: item.value for item in desk.subject if item.operator == "is"}

@@ -42,7 +42,18 @@ def error_page(request: Request, status: int, message: str) -> Response | None:
         title=_TITLES.get(status, "Something went wrong"),
         text=message if status in {400, 403} else "",
         advice=_ADVICE.get(status, "" if status < 500 else "Try again; if it stays, the log tells more."),
+        again=_again(request) if status >= 500 or status == 429 else "",
         code=f"{status} {HTTPStatus(status).phrase}",
+    )
+
+
+def _again(request: Request) -> str:
+    """The address that was asked for, where asking again changes nothing."""
+    query = request.url.query
+    return (
+        request.scope.get("root_path", "") + request.scope["path"] + (f"?{query}" if query else "")
+        if request.method == "GET"
+        else ""
     )
 
 

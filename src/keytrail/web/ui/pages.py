@@ -16,7 +16,7 @@ from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
-from keytrail.web.ui.commands import QUERY, curl, explain_url, see_requests
+from keytrail.web.ui.commands import QUERY, csv_url, curl, explain_url, see_failed, see_requests
 from keytrail.web.ui.panels import Panel, once
 from keytrail.web.ui.ranges import PRESETS
 from keytrail.web.ui.render import page, panel_page
@@ -101,6 +101,7 @@ def show(
         query_api=QUERY,
         curl=partial(curl, str(request.base_url).rstrip("/")),
         explain_url=partial(explain_url, state.root),
+        csv_url=partial(csv_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
         zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
         **values,
@@ -253,6 +254,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
             "causes",
             partial(blame.causes, desk, names),
             ("All errors", desk.state.link("/errors")),
+            menu=see_failed(desk),
             size="table",
             wide="w8 x12",
         ),

@@ -8,6 +8,7 @@ from urllib.parse import quote
 from keytrail.query.request import Filter
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
+from keytrail.web.ui.commands import requests_url
 
 FAILED: Final = Filter("code", "greater", 399)
 TOP: Final = 8
@@ -16,7 +17,7 @@ TOP: Final = 8
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A row of a ranking; `open` is the page about it, `href` the filter by it."""
+    """A row of a ranking; `open` is the page about it, `href` the filter by it, `requests` those behind its number."""
 
     name: str
     href: str
@@ -29,6 +30,7 @@ class Ranked:
     tone: str = ""
     active: bool = False
     empty: str = ""
+    requests: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +124,7 @@ def _ranked(desk: Desk, spec: Ranking, row: Row, apis: Any, most: int) -> Ranked
         tone,
         active,
         "" if name else spec.empty,
+        requests_url(desk, **picked),
     )
 
 

@@ -131,20 +131,21 @@ class State:
         last, where = changes.pop("last", self.range.last), changes.pop("zone", self.range.zone)
         if preset != CUSTOM:
             first = last = ""
-        changed = replace(self, **{"page": 1, **changes})
         to = self.path if path is None else path
-        pairs = changed._pairs(preset, first, last, where, own=to == self.path)
+        # Sorting, page and search are those of one page's table.
+        own = {} if to == self.path else {"extras": (), "sort": "", "search": ""}
+        pairs = replace(self, **{"page": 1, **own, **changes})._pairs(preset, first, last, where)
         return self.root + to + (f"?{urlencode(pairs, quote_via=quote)}" if pairs else "")
 
     def pairs(self, without: str) -> list[tuple[str, str]]:
         """The parameters of this state for a form that sets one of them: `range`, `zone` or `q`."""
-        given = self._pairs(self.range.name, self.range.first, self.range.last, self.range.zone, own=True)
+        given = self._pairs(self.range.name, self.range.first, self.range.last, self.range.zone)
         left_out = {"range", "from", "to"} if without == "range" else {without}
         if without == "q":
             left_out |= set(EXTRAS)
         return [(name, value) for name, value in given if name not in left_out and name != "page"]
 
-    def _pairs(self, preset: str, first: str, last: str, where: str, *, own: bool) -> list[tuple[str, str]]:
+    def _pairs(self, preset: str, first: str, last: str, where: str) -> list[tuple[str, str]]:
         pairs: list[tuple[str, str]] = []
         if first or last:
             pairs += [("from", first), ("to", last)]
@@ -155,15 +156,13 @@ class State:
         pairs += [(one.parameter, one.value) for one in self.picked]
         if not self.compare:
             pairs.append(("compare", "off"))
-        # Sorting, page and search are those of one page's table.
-        if own:
-            pairs += self.extras
-            if self.sort:
-                pairs.append(("sort", self.sort))
-            if self.search:
-                pairs.append(("q", self.search))
-            if self.page > 1:
-                pairs.append(("page", str(self.page)))
+        pairs += self.extras
+        if self.sort:
+            pairs.append(("sort", self.sort))
+        if self.search:
+            pairs.append(("q", self.search))
+        if self.page > 1:
+            pairs.append(("page", str(self.page)))
         return pairs
 
     def pick(self, dimension: str, value: Any, path: str | None = None, *, wanted: bool = True) -> str:

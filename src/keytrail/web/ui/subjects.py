@@ -11,6 +11,7 @@ from keytrail.query.request import ALL_TIME, Filter
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, figures, rankings
 from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.commands import see_failed
 from keytrail.web.ui.pages import AtDesk, chart_panels, over_time, ranking_panel, show, table_panel
 from keytrail.web.ui.panels import Panel
 
@@ -79,7 +80,7 @@ def subject_page(
         ),
         *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
         table_panel(desk, names, "subject-endpoints", "Endpoints called"),
-        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table"),
+        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), menu=see_failed(desk), size="table"),
         *(ranking_panel(desk, names, one) for one in kinds),
         *(extra := list(more)),
     ]
@@ -125,7 +126,15 @@ def one_endpoint(request: Request, desk: AtDesk) -> Response:
         Panel(
             "histogram", "How long requests take", "chart", partial(charts.histogram, desk), size="chart", wide="w4 x6"
         ),
-        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), size="table", wide="w8 x6"),
+        Panel(
+            "guilty",
+            "Errors",
+            "guilty",
+            partial(blame.details, desk, names),
+            menu=see_failed(desk),
+            size="table",
+            wide="w8 x6",
+        ),
         *(ranking_panel(desk, names, one) for one in kinds),
     ]
     api = next(iter(desk.state.values("api")), "")

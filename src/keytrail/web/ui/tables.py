@@ -13,8 +13,10 @@ from keytrail.store.consumers import Link
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
+from keytrail.web.ui.commands import requests_url, subject
 from keytrail.web.ui.rankings import client_path, consumer_path, key_name, key_path, phrase, short_hash
 
+_LINK: Final = Markup('<a href="{href}" data-top>{text}</a>')
 PAGE_SIZE: Final = 50
 MOST_SEARCHED: Final = 10_000
 """Rows among which a text is looked for, those with the most hits."""
@@ -192,10 +194,7 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     return Table(
         kind,
         [_sorted_by(desk, column, sort) for column in kind.columns],
-        [
-            (_head(desk, kind, row, apis), [_cell(desk, column, row, more) for column in kind.columns])
-            for row, more in zip(rows, extra, strict=True)
-        ],
+        [(_head(desk, kind, row, apis), _cells(desk, kind, row | more)) for row, more in zip(rows, extra, strict=True)],
         total,
         state.page,
         pages,
@@ -311,8 +310,20 @@ def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
             return Head(row["path"] or "/", href, apis.get(row["api"]) or row["api"], row["path"])
 
 
-def _cell(desk: Desk, column: Column, row: Row, more: Row) -> tuple[Column, Any]:
-    value, hits = more.get(column.name, row.get(column.name)), row["hits"]
+def _cells(desk: Desk, kind: Kind, row: Row) -> list[tuple[Column, Any]]:
+    """What a row shows, and where its counts lead: to the requests, and to the errors."""
+    of_row = {name: row[name] for name in kind.by}
+    to = {"hits": requests_url(desk, **of_row)}
+    if row.get("error"):
+        to["error"] = desk.state.only("/errors", **subject(desk), **of_row)
+    return [
+        (column, _LINK.format(href=to[column.name], text=shown) if to.get(column.name) else shown)
+        for column, shown in (_cell(desk, column, row) for column in kind.columns)
+    ]
+
+
+def _cell(desk: Desk, column: Column, row: Row) -> tuple[Column, Any]:
+    value, hits = row.get(column.name), row["hits"]
     match column.kind:
         case "rate":
             return column, figures.rate(value, hits)
