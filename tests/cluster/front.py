@@ -11,6 +11,7 @@ cluster nor write to a replicated table, so of each statement this takes away wh
 """
 
 import argparse
+import email
 import gzip
 import json
 import os
@@ -21,9 +22,10 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator
+from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import parse_qsl, urlsplit
 
 import chdb
@@ -188,6 +190,13 @@ class Handler(BaseHTTPRequestHandler):
     def _statement(self) -> None:
         parameters = dict(parse_qsl(urlsplit(self.path).query, keep_blank_values=True))
         body, packed = self._body(), self.headers.get("Content-Encoding", "")
+        if (kind := self.headers.get("Content-Type", "")).startswith("multipart/form-data"):
+            # So many bound values that they would not go into a URL.
+            form = email.message_from_bytes(b"Content-Type: " + kind.encode() + b"\r\n\r\n" + body)
+            for part in cast(list[Message], form.get_payload()):
+                name = part.get_param("name", header="content-disposition")
+                parameters[str(name)] = cast(bytes, part.get_payload(decode=True)).decode()
+            body = b""
         if packed == "zstd":
             body = zstandard.ZstdDecompressor().decompressobj().decompress(body)
         elif packed == "gzip":

@@ -5,10 +5,11 @@ import os
 import socket
 import uuid
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from keytrail.collect.breaker import Breaker
-from keytrail.collect.gaps import Gap, GapKeeper
+from keytrail.collect.gaps import Cause, Gap, GapKeeper
 from keytrail.collect.loop import Collector, Listener
 from keytrail.collect.privacy import Privacy
 from keytrail.collect.redis_url import Tls, connect_later, parse_redis_url
@@ -23,10 +24,12 @@ class Book:
 
     Args:
         ledger: The ledger.
+        alone: No other process collects for this store.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, *, alone: bool = True) -> None:
         self._ledger = ledger
+        self._alone = alone
 
     def last_heartbeat(self, source: str) -> datetime | None:
         """When a source was last known to be sealed."""
@@ -37,9 +40,19 @@ class Book:
         self._ledger.heartbeat(source, at)
 
     def add_gap(self, gap: Gap) -> None:
-        """Keep a gap that has ended."""
-        if gap.end is not None:
+        """Keep a gap that has ended, if nobody else was sealing in it."""
+        if gap.end is not None and (self._alone or not self._sealed_by_others(gap, gap.end)):
             self._ledger.add_gap(GapRow(gap.source, gap.start, gap.end, gap.cause.value))
+
+    def _sealed_by_others(self, gap: Gap, end: datetime) -> bool:
+        """Whether another collector was at work; where it was away as well, for a part, it says so itself."""
+        if gap.cause not in {Cause.DOWN, Cause.SOURCE_AWAY, Cause.CAP}:
+            return False
+        # One that works says so only every ten seconds.
+        return end - gap.start < _SAYS_SO_WITHIN or self._ledger.sealed_within(gap.source, gap.start, end)
+
+
+_SAYS_SO_WITHIN: Final = timedelta(seconds=15)
 
 
 def open_source(redis: Redis, url: str, *, store_id: str) -> Source:
@@ -95,7 +108,7 @@ def make_collectors(
                 source,
                 writer,
                 privacy=privacy,
-                gaps=GapKeeper(source.name, Book(ledger)),
+                gaps=GapKeeper(source.name, Book(ledger, alone=alone)),
                 breaker=Breaker(redis.breaker),
                 listener=listener,
                 rejects_for=redis.rejects_for,

@@ -123,7 +123,7 @@ class Collector:
         self._away = False
         self._sealed_from: datetime | None = None
         self._asked_source = False
-        self._rivals = Rivals(source, gaps)
+        self._rivals = Rivals(source, gaps, alone=alone)
         self._together = Together(source, writer, self._decode, breaker.judge, self._stored)
         self._decoding = ThreadPoolExecutor(1, f"decode-{source.name}")
         self._threads = [

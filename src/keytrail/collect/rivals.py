@@ -22,11 +22,14 @@ class Rivals:
     Args:
         source: The lists.
         gaps: Where the gaps go.
+        alone: No other process collects for the same store. Else a list that shrank tells nothing: another may have
+            sealed it.
     """
 
-    def __init__(self, source: Source, gaps: GapKeeper) -> None:
+    def __init__(self, source: Source, gaps: GapKeeper, *, alone: bool = True) -> None:
         self._source = source
         self._gaps = gaps
+        self._alone = alone
         self._lengths: dict[str, int] = {}
         self._looked_at: datetime | None = None
         self._found: tuple[datetime, datetime] | None = None
@@ -39,16 +42,14 @@ class Rivals:
         lengths = {one.list_name: one.length for one in lists}
         # A list that is gone altogether may have expired, which the radar warns of.
         shrunk = [name for name, length in self._lengths.items() if 0 < lengths.get(name, 0) < length]
-        if self._looked_at is not None:
-            self._suspect("something that reads the same lists", self._looked_at, at, bool(shrunk))
+        self._suspect_somebody(at, shrunk)
         self._lengths, self._looked_at = lengths, at
 
     def sealed(self, outcomes: Sequence[Sealed], at: datetime) -> None:
         """Compare what was sealed with what was seen just before."""
         taken = {one.list_name: one.records for one in outcomes if one.outcome == "sealed"}
         shrunk = [name for name, count in taken.items() if count < self._lengths.get(name, 0)]
-        if self._looked_at is not None:
-            self._suspect("something that reads the same lists", self._looked_at, at, bool(shrunk))
+        self._suspect_somebody(at, shrunk)
         for name in taken:
             self._lengths.pop(name, None)
 
@@ -70,6 +71,10 @@ class Rivals:
         self._asked_at = now
         self.note()
         return found
+
+    def _suspect_somebody(self, at: datetime, shrunk: Sequence[str]) -> None:
+        if self._looked_at is not None and self._alone:
+            self._suspect("something that reads the same lists", self._looked_at, at, bool(shrunk))
 
     def _suspect(self, who: str, start: datetime, end: datetime, guilty: bool) -> None:
         if not guilty:

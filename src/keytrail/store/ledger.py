@@ -79,6 +79,20 @@ class Ledger:
         rows = pa.table({"source": [source], "sealed_at": pa.array([at], _MILLIS)})
         self._engine.insert("heartbeats", rows, f"{source}:{at.isoformat()}")
 
+    def sealed_within(self, source: str, start: datetime, end: datetime) -> bool:
+        """Whether some collector of a source is known to have sealed between two instants."""
+        found = self._engine.query(
+            "SELECT count() FROM heartbeats WHERE source = {source:String} "
+            "AND sealed_at > fromUnixTimestamp64Milli({start:Int64}, 'UTC') "
+            "AND sealed_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')",
+            {
+                "source": source,
+                "start": round(start.timestamp() * 1000),
+                "end": round(end.timestamp() * 1000),
+            },
+        )
+        return bool(found.rows[0][0])
+
     def add_gap(self, gap: GapRow) -> None:
         """Keep a gap that has ended."""
         rows = pa.table(

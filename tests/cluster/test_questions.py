@@ -1,0 +1,95 @@
+"""Every kind of question gets the same answer from distributed tables, and can be asked of several shards."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from keytrail.store.layout import SHARDED
+from tests.acceptance.test_captures import ORGS
+from tests.cli.captures import lines_of
+from tests.cluster.conftest import product_on
+from tests.cluster.front import CLUSTER, FOUR
+from tests.cluster.fronts import Server
+from tests.product import ADMIN, TOKEN, Product, token_entry
+
+DAY = "23/11/2026/23/11/2026"
+SPAN = "from=2026-11-23&to=2026-11-23"
+KEY = "0cf682d6a7c977da"
+FILTER = '{"dimension": "code", "operator": "greater", "value": 399}'
+PATHS = [
+    f"/api/activity/keys/endpoint/{KEY}/{DAY}?p=1",
+    f"/api/activity/keys/{DAY}?p=-1",
+    f"/api/activity/keys/{KEY}/{DAY}?res=hour",
+    f"/api/activity/oauthid/{DAY}?p=-1",
+    f"/api/usage/apis/{DAY}?p=-1",
+    f"/api/errors/count/{DAY}",
+    f"/api/usage/mcp/{DAY}",
+    "/api/logs?start=1795392000&end=1795478400&p=1",
+    f"/api/v1/query?{SPAN}&metrics=hits,error,p95_latency,distinct_keys,latest_alias&dimensions=api,code&limit=5",
+    f"/api/v1/query?{SPAN}&metrics=hits,p50_latency&dimensions=key&step=hour&limit=20",
+    f"/api/v1/query?{SPAN}&metrics=hits,p99_upstream_latency&dimensions=country,tag&compare=previous",
+    f"/api/v1/query?{SPAN}&zone=Asia/Kolkata&metrics=hits&dimensions=consumer,path&filter={FILTER}",
+    f"/api/v1/changes?{SPAN}",
+    f"/api/v1/requests?{SPAN}&limit=7",
+    "/api/v1/consumers",
+    "/api/v1/organisations",
+    "/api/v1/verify",
+    "/api/v1/rebuild",
+    "/api/v1/prune",
+]
+EMPTY = ("/api/v1/consumers", "/api/v1/prune")
+"""What has nothing to tell about these records, but is asked all the same."""
+
+
+@pytest.fixture(scope="module")
+def stores(server: Server) -> Iterator[dict[str, Product]]:
+    """The same records on a server, on a cluster, and on one whose four shards are all the same node."""
+    tokens = [token_entry(TOKEN, org=ORGS[0], permissions=("analytics", "logs", "admin"))]
+    everything = [token_entry(ADMIN, org="*", permissions=("analytics", "logs", "admin"))]
+    lines = lines_of()[::4]
+    with (
+        product_on(server, tokens=tokens + everything) as plain,
+        product_on(server, CLUSTER, tokens=tokens + everything) as one,
+        product_on(server, FOUR, tokens=tokens + everything) as four,
+    ):
+        for table in SHARDED:
+            # What is spread over them comes to the same table, which would know the token of the first part.
+            four.parts.engine.command(
+                f"ALTER TABLE {table}_local MODIFY SETTING non_replicated_deduplication_window = 0"
+            )
+        for store in (plain, one, four):
+            assert store.parts.intake.take("batch", 0, lines, following="", attempt=1, origin="", org=None).stored
+        yield {"": plain, CLUSTER: one, FOUR: four}
+
+
+def answer(store: Product, path: str) -> Any:
+    """What it answers, without what depends on the moment."""
+    whole = "consumers" not in path and path.startswith("/api/v1/") and "?" not in path
+    got = store.http.get(path, headers={"Authorization": ADMIN if whole else TOKEN})
+    assert got.status_code == 200, got.text
+    shown = got.json()
+    if isinstance(shown, dict):
+        for name in ("meta", "took_ms", "coverage"):
+            shown.pop(name, None)
+    return shown
+
+
+@pytest.mark.parametrize("path", PATHS)
+def test_the_same_answer(stores: dict[str, Product], path: str) -> None:
+    expected = answer(stores[""], path)
+    assert answer(stores[CLUSTER], path) == expected
+    assert path in EMPTY or json.dumps(expected).count(":") > 1
+    # What each of the shards has is the same here, so only that it answers counts.
+    answer(stores[FOUR], path)
+
+
+def test_an_export_is_the_same(stores: dict[str, Product]) -> None:
+    path = f"/api/v1/export?{SPAN}&format=ndjson"
+    found = [
+        sorted(stores[name].http.get(path, headers={"Authorization": TOKEN}).text.splitlines())
+        for name in ("", CLUSTER)
+    ]
+    assert found[0] == found[1]
+    assert len(found[0]) > 100

@@ -1,0 +1,22 @@
+"""Retention, where the rows are spread."""
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.cluster.conftest import product_on
+from tests.cluster.front import CLUSTER
+from tests.cluster.fronts import Server
+from tests.product import Product
+from tests.store.test_retention import (  # noqa: F401
+    filled,
+    test_a_batch_that_is_tried_again_finds_its_rows,
+    test_rebuilding_keeps_the_days_whose_rows_are_gone,
+    test_what_is_older_goes_in_whole_partitions,
+)
+
+
+@pytest.fixture(scope="module")
+def store(server: Server) -> Iterator[Product]:
+    with product_on(server, CLUSTER) as running:
+        yield running
