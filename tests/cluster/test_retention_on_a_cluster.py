@@ -11,7 +11,6 @@ from tests.product import Product
 from tests.store.test_retention import (  # noqa: F401
     filled,
     test_a_batch_that_is_tried_again_finds_its_rows,
-    test_rebuilding_keeps_the_days_whose_rows_are_gone,
     test_what_is_older_goes_in_whole_partitions,
 )
 

@@ -175,11 +175,14 @@ class Pruning:
         recorded = [step for step in steps if step.what == "recorded"]
         if recorded:
             self._empty_recorded(max(step.partition.end for step in recorded))
+        if len(recorded) < len(steps):
+            # In one pause, as on a server it takes seconds until everybody has seen it.
+            with self._writer.paused():
+                for step in steps:
+                    if step.what != "recorded":
+                        dropping = f"{self._engine.layout.alter(step.partition.table)} DROP PARTITION ID"
+                        self._engine.command(f"{dropping} '{step.partition.id}'")
         for step in steps:
-            if step.what != "recorded":
-                with self._writer.paused():
-                    dropping = f"{self._engine.layout.alter(step.partition.table)} DROP PARTITION ID"
-                    self._engine.command(f"{dropping} '{step.partition.id}'")
             self._metrics.pruned.labels(step.what, step.why).inc(step.partition.rows)
             level = log.warning if step.why == "disk" else log.info
             level("pruned", **step.shown())
