@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from keytrail.errors import RequestError
 from keytrail.query.build import build
+from keytrail.query.joined import Joined
 from keytrail.query.plan import Plan, plan
 from keytrail.query.request import Filter, Not, Query, Scope, day_range
 from keytrail.query.zones import DAY, MINUTE, Span, Step
@@ -31,7 +32,7 @@ ranges = st.sampled_from(ZONES).flatmap(
 
 
 def question(spans: tuple[Span, ...], zone: str = "UTC", **more: Any) -> Query:
-    values: dict[str, Any] = {"scope": Scope("o"), "dimensions": ("path",), "metrics": ("hits",)}
+    values: dict[str, Any] = {"scope": Scope("o"), "dimensions": ("path",), "metrics": ("hits",), "joined": Joined()}
     return Query(spans=spans, zone=zone, **{**values, **more})
 
 

@@ -110,6 +110,7 @@ OWN = {
     "/api/v1/changes",
     "/api/v1/consumers",
     "/api/v1/consumers/{consumer}",
+    "/api/v1/templates",
 }
 
 
@@ -299,6 +300,25 @@ def test_changes(running: Product, tenant: Tenant) -> None:
     assert answer.json()["errors"]["now"] == len(list(filter(failed, tenant.records)))
     answer = ask(running, tenant, "/api/v1/changes?from=2026-03-01&to=2026-03-02&least_hits=1&by=consumer_endpoint")
     assert answer.json()["errors"]["now"] == len(list(filter(failed, tenant.records)))
+
+
+@tenants
+def test_path_templates(running: Product, tenant: Tenant) -> None:
+    rules = {org: {"templates": [{"pattern": f"/{APIS[org][0]}/{{id}}"}]} for org in ORGS}
+    for org, body in rules.items():
+        put = running.http.put(f"/api/v1/templates?org={org}", json=body, headers={"Authorization": ADMIN})
+        assert put.status_code == 200, put.text
+    listed = ask(running, tenant, "/api/v1/templates")
+    put = ask(running, tenant, "/api/v1/templates", "PUT", json=rules[tenant.org if tenant.org in rules else A])
+    if tenant.limits:
+        assert [listed.status_code, put.status_code] == [403, 403]
+        return
+    assert [one["pattern"] for one in listed.json()["data"]] == [f"/{APIS[tenant.org][0]}/{{id}}"]
+    assert put.status_code == (200 if "admin" in tenant.permissions else 403)
+    # The rules are in the values of a statement, which must not tell of them.
+    asked = {"from": "2026-03-01", "to": "2026-03-02", "dimensions": ["path"], "explain": True}
+    answer = ask(running, tenant, "/api/v1/query", "POST", json=asked).json()
+    assert "not shown" in answer["explain"][0]["values"].values()
 
 
 @tenants

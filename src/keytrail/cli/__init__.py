@@ -56,6 +56,7 @@ def main() -> None:
         rebuild,
         rejects,
         serve,
+        templates,
         token,
     )
 

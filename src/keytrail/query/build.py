@@ -27,10 +27,11 @@ def build(query: Query, chosen: Plan) -> tuple[str, Statement]:
         Source(_origin(segment, scope, statement, only_hits=only_hits), raw=segment.raw, steps=steps)
         for segment in chosen.segments
     ]
+    path = _endpoint(query, parts, statement)
     if len(sources) == 1:
         (source,) = sources
         origin, columns = source.origin, _columns(query, source, statement)
-        given = {part: part.expression(raw=source.raw, only_hits=only_hits) for part in parts}
+        given = {part: part.expression(path, raw=source.raw, only_hits=only_hits) for part in parts}
     else:
         # With one table there is nothing to merge, and each level costs time.
         origin, columns = _union(query, sources, parts, groups, statement, only_hits=only_hits), groups
@@ -89,17 +90,18 @@ def expression(query: Query, name: str, statement: Statement) -> str:
     if query.joined is None:
         # Nobody may see more for want of the directory.
         raise LookupError(f"the question is not joined with what {name} is read from")
-    return query.joined.directory.sql(statement)
+    return query.joined.templates.sql(statement) if name == "path" else query.joined.directory.sql(statement)
 
 
 def _union(
     query: Query, sources: list[Source], parts: list[Part], groups: list[str], statement: Statement, *, only_hits: bool
 ) -> str:
     """What several tables contribute, to be merged."""
+    path = _endpoint(query, parts, statement)
     statements = []
     for source in sources:
         given = {
-            part: part.expression(raw=source.raw, only_hits=only_hits, to_merge=True, grouped=bool(groups))
+            part: part.expression(path, raw=source.raw, only_hits=only_hits, to_merge=True, grouped=bool(groups))
             for part in parts
         }
         contributions = [f"{sql} AS {_contribution(part)}" for part, sql in given.items()]
@@ -113,6 +115,10 @@ def _order_column(query: Query, name: str) -> str:
     if name in query.metrics:
         return _quoted("m_" + name)
     return _quoted("d_" + name)
+
+
+def _endpoint(query: Query, parts: list[Part], statement: Statement) -> str:
+    return expression(query, "path", statement) if any("path" in part.columns for part in parts) else ""
 
 
 def _parts(query: Query) -> list[Part]:

@@ -63,7 +63,7 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
         _plain("api", "API id", "api_id"),
         _plain("key", "the key as stored: its hash", "api_key"),
         _plain("oauth_client", "OAuth client id, empty for none", "oauth_id"),
-        _plain("path", "endpoint: tracked pattern or decoded path"),
+        Dimension("path", "endpoint: path template, tracked pattern or decoded path", "path", ("path",), joined=True),
         _plain("method", "HTTP method"),
         Dimension("version", "version of the API", _VERSION, ("api_version",)),
         _plain("code", "response code; -1 is a TCP byte counter", kind="Int64"),

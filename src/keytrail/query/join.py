@@ -1,15 +1,18 @@
-"""Read what a question needs of the directory of consumers, before it is planned."""
+"""Read what a question needs of the directory of consumers and of path templates, before it is planned."""
 
+import time
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
-from keytrail.query.joined import Directory, Joined
+from keytrail.query.joined import Directory, Joined, Templates
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.statement import Statement
 from keytrail.store.client import Engine
 from keytrail.store.consumers import KINDS
 from keytrail.store.tables import CONSUMERS
+from keytrail.store.templates import Template, read_templates
 
 CONSUMER: Final = "consumer"
 
@@ -18,6 +21,11 @@ MOST_EDGES: Final = 500
 
 MOST_LOOKED_UP: Final = 1_000
 """Keys or clients of consumers that are looked up by the order of a table's rows."""
+
+FRESH_SECONDS: Final = 1.0
+"""For so long path templates are not read again: nearly every question needs them, and another server changes them."""
+
+_read: WeakKeyDictionary[Engine, tuple[float, tuple[Template, ...]]] = WeakKeyDictionary()
 
 _NAMING: Final = frozenset({"is", "is_not", "in", "not_in"})
 
@@ -28,7 +36,26 @@ def join(engine: Engine, query: Query) -> Query:
     Raises:
         StoreError: The engine failed.
     """
-    return query if query.joined else replace(query, joined=Joined(_directory(engine, query)))
+    if query.joined:
+        return query
+    org = query.scope.org
+    rules = tuple(one for one in _rules(engine) if org is None or one.org == org)
+    return replace(query, joined=Joined(_directory(engine, query), Templates(rules)))
+
+
+def _rules(engine: Engine) -> tuple[Template, ...]:
+    """The path templates of all organisations, at most `FRESH_SECONDS` old."""
+    now = time.monotonic()
+    read_at, rules = _read.get(engine, (0.0, ()))
+    if not read_at or now - read_at > FRESH_SECONDS:
+        rules = tuple(read_templates(engine))
+        _read[engine] = (now, rules)
+    return rules
+
+
+def forget_templates(engine: Engine) -> None:
+    """Read the path templates again for the next question: they were changed here."""
+    _read.pop(engine, None)
 
 
 def _directory(engine: Engine, query: Query) -> Directory:

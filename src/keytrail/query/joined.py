@@ -4,16 +4,20 @@ So a record is never changed: a better directory shows in old data, and what is 
 """
 
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Final
 
 from keytrail.query.statement import INSTANT, Statement
 from keytrail.store.tables import CONSUMERS
+from keytrail.store.templates import Template
 
 COLUMN_OF: Final = {"key": "api_key", "client": "oauth_id", "tag": "tags"}
 """The column that a link of each kind is compared with."""
 
 NOBODY: Final = "''"
 """The consumer of a record that is in nobody's directory, as it stands in a statement."""
+
+_TEXTS: Final = "Array(String)"
 
 _PLACE: Final = 2**43
 """More than any instant in ms: times the number of a value and plus an instant, it is a place in the order of both."""
@@ -100,11 +104,61 @@ class Directory:
 
 
 @dataclass(frozen=True, slots=True)
+class Templates:
+    """The path templates that count for a question.
+
+    Attributes:
+        rules: In the order in which they are meant, where several match.
+    """
+
+    rules: tuple[Template, ...] = ()
+
+    def sql(self, statement: Statement) -> str:
+        """The endpoint of a record: the pattern that its path matches, else its path."""
+        return statement.named("joined_path", lambda: self._sql(statement)) if self.rules else "path"
+
+    def _sql(self, statement: Statement) -> str:
+        """Look a path up among all rules with parameters in the same places, with `{}` in these places.
+
+        So the time grows with the combinations of places, of which there are few, and not with the rules.
+        """
+        alike: dict[tuple[bool, tuple[bool, ...]], list[Template]] = {}
+        for one in sorted(self.rules, key=lambda rule: rule.rank):
+            alike.setdefault(one.rank[:2], []).append(one)
+        branches = []
+        for place, ((of_all, mask), rules) in enumerate(alike.items()):
+            keys = statement.bind([f"{one.org}\n{one.api}\n{one.form}" for one in rules], _TEXTS, told=False)
+            patterns = statement.bind([one.pattern for one in rules], _TEXTS, told=False)
+            api = "''" if of_all else "api_id"
+            found = f"transform(concat(org_id, '\\n', {api}, '\\n', {_masked(mask)}), {keys}, {patterns}, '')"
+            name = f"endpoint_{place}"
+            branches.append(f"countSubstrings(path, '/') = {len(mask) - 1} AND ({found} AS {name}) != '', {name}")
+        return f"multiIf({', '.join(branches)}, path)"
+
+
+def _masked(mask: tuple[bool, ...]) -> str:
+    """A path with `{}` in some places; any other as it is."""
+    if not any(mask):
+        return "path"
+    pattern, form, groups = "", "", 0
+    for is_parameter, parts in groupby(mask[1:]):
+        count = len(list(parts))
+        if is_parameter:
+            pattern, form = pattern + "/[^/]+" * count, form + "/{}" * count
+        else:
+            groups += 1
+            pattern, form = pattern + f"({'/[^/]*' * count})", form + f"\\\\{groups}"
+    return f"replaceRegexpOne(path, '^{pattern}$', '{form}')"
+
+
+@dataclass(frozen=True, slots=True)
 class Joined:
     """What a question is read with.
 
     Attributes:
         directory: The directory of consumers.
+        templates: The path templates.
     """
 
     directory: Directory = field(default_factory=lambda: Directory(None))
+    templates: Templates = field(default_factory=Templates)

@@ -9,6 +9,9 @@ from typing import Final
 
 from keytrail.store.tables import HISTOGRAM_SQL
 
+PATH: Final = "{path}"
+"""Stands for the endpoint's path: what path templates make of the column."""
+
 HIT: Final = "code != -1"
 """What makes a record a hit: any other code than that of a TCP byte counter."""
 
@@ -39,10 +42,13 @@ class Part:
     of_hits: bool = True
     empty: str = ""
 
-    def expression(self, *, raw: bool, only_hits: bool, to_merge: bool = False, grouped: bool = True) -> str:
+    def expression(
+        self, path: str = "", *, raw: bool, only_hits: bool, to_merge: bool = False, grouped: bool = True
+    ) -> str:
         """The aggregate over rows of a table.
 
         Args:
+            path: What stands for `PATH`.
             raw: Over raw rows, not those of a rollup.
             only_hits: The statement has left out what is no hit, so that it need not be asked of each aggregate: the
                 engine plans for as long as it runs, and plans longer for every condition.
@@ -58,7 +64,10 @@ class Part:
         # Of what is counted once, the values themselves are merged, not their number.
         state = "State" if to_merge and self.function == "uniqExact" else ""
         suffix = state + ("If" if conditions else "")
-        arguments = [self.raw if raw else self.rollup, *([" AND ".join(conditions)] if conditions else [])]
+        arguments = [
+            (self.raw if raw else self.rollup).replace(PATH, path),
+            *([" AND ".join(conditions)] if conditions else []),
+        ]
         return f"{self.function}{empty}{suffix}({', '.join(arguments)})"
 
     def finished(self, sql: str, *, only_hits: bool) -> str:
@@ -112,7 +121,7 @@ NO_KEYS: Final = ("", "00000000", "0" * 16, "0" * 32, hashlib.sha256(b"").hexdig
 
 
 def _distinct(name: str, *columns: str, condition: str = "") -> Part:
-    what = ", ".join(columns)
+    what = ", ".join(PATH if column == "path" else column for column in columns)
     return Part(name, "uniqExact", what, what, condition, "uniqExactMerge", columns=("code", *columns))
 
 

@@ -17,7 +17,7 @@ from typing import Any, Final
 import msgspec
 
 from keytrail.errors import RequestError
-from keytrail.query.build import conditions, instant, within
+from keytrail.query.build import conditions, expression, instant, within
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.join import join
 from keytrail.query.joined import Joined
@@ -50,7 +50,7 @@ _RAW_COLUMNS: Final = frozenset([field.column for field in FIELDS] + [derived.co
 SHOWN: Final = tuple(
     dimension
     for dimension in DIMENSIONS.values()
-    if not dimension.array and not dimension.joined and {*dimension.columns} <= _RAW_COLUMNS
+    if not dimension.array and dimension.columns and {*dimension.columns} <= _RAW_COLUMNS
 )
 """The dimensions that a row of a page shows."""
 
@@ -213,10 +213,11 @@ def find(engine: Engine, scope: Scope, row_id: str) -> Row | None:
     except ValueError:
         return None
     statement = Statement()
-    where = _where(joined(engine, Search(scope, (Span(place.time, place.time + 1),))), statement)
+    search = joined(engine, Search(scope, (Span(place.time, place.time + 1),)))
+    where = _where(search, statement)
     where.append(f"batch_id = {statement.bind(place.batch_id, 'String')}")
     where.append(f"seq = {statement.bind(place.seq, 'UInt32')}")
-    columns = ", ".join([*_DIMENSIONS, *_DETAILS])
+    columns = ", ".join([*_shown(search, statement), *_DETAILS])
     sql = f"SELECT {columns} FROM {RAW} WHERE {' AND '.join(where)} LIMIT 1"
     found = engine.query(statement.raw(sql), statement.parameters).dicts()
     return _shaped(found[0]) if found else None
@@ -265,7 +266,7 @@ def _statement(
         batch, seq = statement.bind(before.batch_id, "String"), statement.bind(before.seq, "UInt32")
         where.append(f"(time < {then} OR (time = {then} AND (batch_id, seq) < ({batch}, {seq})))")
     sql = (
-        f"SELECT {', '.join([*_DIMENSIONS, *_MORE])} FROM {RAW} WHERE {' AND '.join(where)} "
+        f"SELECT {', '.join([*_shown(search, statement), *_MORE])} FROM {RAW} WHERE {' AND '.join(where)} "
         f"ORDER BY time DESC, batch_id DESC, seq DESC LIMIT {statement.bind(limit, 'UInt32')} "
         # The other columns are read only of the rows that are shown.
         f"SETTINGS query_plan_max_limit_for_lazy_materialization = {MOST_ROWS + 1}"
@@ -288,18 +289,23 @@ def _where(search: Search, statement: Statement, spans: tuple[Span, ...] = ()) -
                 where.append(f"{bound.column} {sign} {statement.bind(value, 'Int64')}")
     if search.text:
         text = statement.bind(search.text, "String")
-        found = (f"positionCaseInsensitiveUTF8({column}, {text}) > 0" for column in ("path", "raw_path"))
+        columns = (expression(search.query, name, statement) for name in ("path", "raw_path"))
+        found = (f"positionCaseInsensitiveUTF8({column}, {text}) > 0" for column in columns)
         where.append(f"({' OR '.join(found)})")
     return where
 
 
-# Under names that no column has: the engine would take an alias for the column in the conditions.
-_DIMENSIONS: Final = (
-    "toUnixTimestamp64Milli(time) AS s_time",
-    "batch_id AS s_batch",
-    "seq AS s_seq",
-    *(f"{dimension.sql} AS d_{dimension.name}" for dimension in SHOWN),
-)
+def _shown(search: Search, statement: Statement) -> list[str]:
+    """A row's identity and its dimensions."""
+    # Under names that no column has: the engine would take an alias for the column in the conditions.
+    return [
+        "toUnixTimestamp64Milli(time) AS s_time",
+        "batch_id AS s_batch",
+        "seq AS s_seq",
+        *(f"{expression(search.query, dimension.name, statement)} AS d_{dimension.name}" for dimension in SHOWN),
+    ]
+
+
 _DETAILS: Final = (
     *(f"toUnixTimestamp64Milli({field.column}) AS ms_{field.column}" for field in FIELDS if field.kind is Kind.INSTANT),
     *(field.column for field in FIELDS if field.kind is not Kind.INSTANT),

@@ -305,9 +305,23 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """From when on there are raw rows, rollups and recorded requests (`store/kept.py`)."""
 
 
+TEMPLATES: Final = "path_templates"
+
+CREATE_TEMPLATES: Final = f"""CREATE TABLE {TEMPLATES} (
+    org_id String,
+    version UInt64,
+    api_id String,
+    pattern String
+)
+ENGINE = MergeTree
+ORDER BY (org_id, version)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""Which paths are one endpoint (`store/templates.py`)."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
-    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS, CREATE_RETAINED]
+    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS, CREATE_TEMPLATES, CREATE_RETAINED]
