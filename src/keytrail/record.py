@@ -308,6 +308,8 @@ class Reason(Enum):
     """The file ends, or its compression breaks, in the middle of this line."""
     FOREIGN_ORG = "foreign_org"
     """The sender may only send records of its own organisation."""
+    ERASED = "erased"
+    """Whose it is has been erased; neither its bytes nor anything of it is kept."""
 
 
 @dataclass(frozen=True, slots=True)

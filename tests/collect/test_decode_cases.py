@@ -13,7 +13,7 @@ from tests.collect.expected import decode_all, rows
 
 CASES = Path(__file__).parents[1] / "cases" / "decode"
 # These are found elsewhere: in files, in the steps, and by `largest`.
-OTHERS = {Reason.BAD_LINE, Reason.TRUNCATED, Reason.FOREIGN_ORG, Reason.TOO_LARGE}
+OTHERS = {Reason.BAD_LINE, Reason.TRUNCATED, Reason.FOREIGN_ORG, Reason.TOO_LARGE, Reason.ERASED}
 
 
 def cases(name: str) -> list[Any]:

@@ -92,6 +92,8 @@ def test_a_fresh_store_has_the_columns_of_the_tables(engine: EmbeddedEngine) -> 
         "consumers",
         "retained",
         "path_templates",
+        "erased",
+        "erased_rows",
     }
 
 

@@ -95,6 +95,7 @@ CLOSED = {
     "/api/v1/backup",
     "/api/v1/verify",
     "/api/v1/prune",
+    "/api/v1/erase",
     "/api/v1/imports/{batch}/{offset}",
     "/api/v1/ingest",
 }

@@ -50,6 +50,7 @@ def main() -> None:
         consumers,
         demo,
         endpoints,
+        erase,
         export,
         imports,
         prune,

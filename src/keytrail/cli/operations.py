@@ -9,6 +9,7 @@ from typing import Any, Final
 from keytrail.collect.gaps import Gap
 from keytrail.collect.loop import Collector
 from keytrail.metrics import Metrics
+from keytrail.record import Reason
 from keytrail.store.writer import Chunk, Writer, Written
 
 LAGGING: Final = timedelta(seconds=60)
@@ -111,6 +112,18 @@ class Operations:
                     moved += len(letters)
         return moved
 
+    def drop_rejects_with(self, texts: Collection[bytes]) -> int:
+        """Delete the rejected records in whose bytes one of some texts stands; how many."""
+        dropped = 0
+        for collector in self._collectors:
+            for name in collector.source.list_names():
+                after = ""
+                while letters := collector.source.rejects(name, after=after, limit=1000):
+                    after = letters[-1].id
+                    found = [one.id for one in letters if any(text in one.record for text in texts)]
+                    dropped += collector.source.drop_rejects(name, found) if found else 0
+        return dropped
+
     def rebuild(self, months: Collection[int], tables: Collection[str] = ()) -> list[str]:
         """Make rollups of months from the raw rows again, the writer paused; what was rebuilt: `table month`."""
         rebuilt = self._writer.rebuild(months, tables)
@@ -150,6 +163,8 @@ class CountingListener:
         if not written.duplicate:
             for item in chunk.rejected:
                 self._metrics.rejected.labels(source, item.reason.value).inc()
+            if written.erased:
+                self._metrics.rejected.labels(source, Reason.ERASED.value).inc(len(written.erased))
             self._metrics.count_requests(chunk.rows)
 
     def takeover(self, source: str) -> None:

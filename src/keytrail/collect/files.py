@@ -203,9 +203,12 @@ class _Tally:
         self._on_progress(self.summary)
 
     def bad(self, item: Bad) -> None:
-        rejected = self.summary.rejected
-        rejected[item.reason.value] = rejected.get(item.reason.value, 0) + 1
+        self._count(item.reason)
         self._on_bad(item)
+
+    def _count(self, reason: Reason) -> None:
+        rejected = self.summary.rejected
+        rejected[reason.value] = rejected.get(reason.value, 0) + 1
 
     def settle(self) -> None:
         """Count the chunk that was sent last."""
@@ -217,6 +220,10 @@ class _Tally:
         self.summary.stored += taken.stored
         self.summary.duplicate += taken.duplicate
         for item in taken.rejected:
+            if item.reason is Reason.ERASED:
+                # No fault, and not to be kept anywhere.
+                self._count(item.reason)
+                continue
             number, content = chunk[item.index]
             self.bad(Bad(self._name, number, item.reason, item.detail, content))
         self._on_progress(self.summary)

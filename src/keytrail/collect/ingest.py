@@ -22,7 +22,7 @@ from keytrail.collect.body import split, unpack
 from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.errors import Conflict
-from keytrail.record import Received
+from keytrail.record import Reason, Received
 from keytrail.store.ledger import Confirmed, Ledger
 from keytrail.store.writer import Chunk, Writer, Written
 
@@ -89,7 +89,9 @@ class Ingest:
             written = self._writer.write(chunk, token=f"{batch_id}:0:{uuid.uuid4().hex}")
         self._listener.stored(SOURCE, chunk, written, time.perf_counter() - began)
         reasons = Counter(item.reason.value for item in chunk.rejected)
-        counts = chunk.taken, written.stored, len(chunk.rejected)
+        if written.erased:
+            reasons[Reason.ERASED.value] += len(written.erased)
+        counts = chunk.taken, written.stored, written.rejected
         return Received(*counts, dict(sorted(reasons.items())), chunk.rejected[:MOST_LISTED])
 
     def _prepare(

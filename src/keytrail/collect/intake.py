@@ -12,7 +12,7 @@ from keytrail.collect.batch import SCHEMA, Batch, batch_of
 from keytrail.collect.decode import PIECE, Decoding, Wire
 from keytrail.collect.lines import Format, parse
 from keytrail.collect.privacy import Privacy
-from keytrail.record import Rejected, Taken
+from keytrail.record import Reason, Rejected, Taken
 from keytrail.store.writer import Chunk, Writer
 
 
@@ -118,7 +118,10 @@ class Intake:
                 return Taken(0, chunk.taken, ())
             # Another file's chunk stands in this place: it must stay, and this one is not a repetition of it.
             written = self._writer.write(_moved(chunk, len(known)) if known else chunk)
-        return Taken(written.stored, written.duplicate, () if written.duplicate else chunk.rejected)
+        if written.duplicate:
+            return Taken(written.stored, written.duplicate, ())
+        erased = [Rejected(place - chunk.offset, Reason.ERASED) for place in written.erased]
+        return Taken(written.stored, 0, [*chunk.rejected, *erased])
 
     def take(
         self,

@@ -4,7 +4,7 @@ Of days whose raw rows retention has taken away the rollups are all that there i
 made again, but carried over.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import date
 from typing import Any, Final
 
@@ -69,10 +69,20 @@ def _sums(engine: Engine, rollup: Rollup, values: dict[str, Any]) -> list[tuple[
     return engine.query(f"{sql}{_FROM_THEN.format(clock='bucket')} GROUP BY shard ORDER BY shard", values).rows
 
 
-def rebuild_month(engine: Engine, rollup: Rollup, month: int) -> None:
+Carried = Callable[[str], tuple[str, dict[str, Any]]]
+
+
+def rebuild_month(engine: Engine, rollup: Rollup, month: int, carried: Carried | None = None) -> None:
     """Replace a month of a rollup by what the raw rows give; a kill leaves the old month in place.
 
     On a cluster each shard makes its own from its own raw rows, as its views do.
+
+    Args:
+        engine: The engine; nobody else may be writing.
+        rollup: The rollup.
+        month: The month as YYYYMM.
+        carried: What stands for days whose raw rows are gone: a statement and its values, given the condition of
+            these days on `bucket`; by default what stands there now.
     """
     layout, since = engine.layout, kept_since(engine, RAW_ROWS)
     values = {"month": month, "since": since}
@@ -96,8 +106,12 @@ def rebuild_month(engine: Engine, rollup: Rollup, month: int) -> None:
         engine.command(f"INSERT INTO {spare} {rollup.select(condition)}{on_each_shard}")
     if since > date(month // 100, month % 100, 1):
         kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
-        engine.command(f"INSERT INTO {spare} SELECT * FROM {rollup.table} WHERE {kept}{on_each_shard}", values)
-    engine.command(f"{layout.alter(rollup.table)} REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}")
+        sql, more = carried(kept) if carried else (f"SELECT * FROM {rollup.table} WHERE {kept}", {})
+        engine.command(f"INSERT INTO {spare} {sql}{on_each_shard}", values | more)
+    if engine.query(f"SELECT count() FROM {spare}").rows[0][0]:
+        engine.command(f"{layout.alter(rollup.table)} REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}")
+    else:
+        engine.command(f"{layout.alter(rollup.table)} DROP PARTITION ID '{month:06}'")
     _drop(engine, spare)
 
 

@@ -319,9 +319,40 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """Which paths are one endpoint (`store/templates.py`)."""
 
 
+ERASED: Final = "erased"
+ERASED_ROWS: Final = "erased_rows"
+
+CREATE_ERASURE: Final = (
+    f"""CREATE TABLE {ERASED} (
+    erasure String,
+    kind LowCardinality(String),
+    salt String,
+    digest String,
+    org_id String,
+    start DateTime64(3, 'UTC'),
+    end DateTime64(3, 'UTC'),
+    anonymous String,
+    erased_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (erased_at, erasure)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}""",
+    f"""CREATE TABLE {ERASED_ROWS} (
+    erasure String,
+    batch_id String,
+    rows UInt64
+)
+ENGINE = MergeTree
+ORDER BY (batch_id, erasure)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}""",
+)
+"""Who was erased, as digests (`store/erased.py`), and how many rows of which batch."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
-    return [*statements, CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS, CREATE_TEMPLATES, CREATE_RETAINED]
+    collection = (CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS)
+    return [*statements, *collection, CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE]

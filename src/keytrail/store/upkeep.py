@@ -1,9 +1,9 @@
-"""What keeps a store sound: copies of it, holding it against its ledger, and taking away what is not to be kept."""
+"""What keeps a store sound: copies, holding it against its ledger, taking away what is not to be kept, erasing."""
 
 import contextlib
 import threading
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
@@ -14,7 +14,10 @@ from keytrail.errors import RequestError, StoreError
 from keytrail.metrics import Metrics
 from keytrail.store.backup import Backups
 from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.erased import Remembered, Subject
+from keytrail.store.erasing import Erasing, Receipt
 from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since
+from keytrail.store.rejected_files import drop_lines_with
 from keytrail.store.retention import Pruning, Step
 from keytrail.store.verify import Verified, verify
 from keytrail.store.writer import Writer
@@ -45,6 +48,7 @@ class Upkeep:
         embedded = engine if isinstance(engine, EmbeddedEngine) else None
         self._backups = Backups(embedded, writer) if embedded else None
         self._pruning = Pruning(engine, writer, retention, embedded.directory if embedded else None, metrics)
+        self._erasing = Erasing(engine, writer)
         self._one_at_a_time = threading.Lock()
         if embedded:
             metrics.disk_free.set_function(lambda: disk.free if (disk := self._pruning.disk()) else 0)
@@ -85,6 +89,65 @@ class Upkeep:
         """
         with self._one_at_a_time:
             return self._pruning.run(datetime.now(UTC))
+
+    def subjects_of(self, kind: str, values: Sequence[str], org: str) -> list[Subject]:
+        """Whom somebody means.
+
+        Args:
+            kind: `key`, `ip` or `consumer`.
+            values: The forms in which the key may be stored; else one value.
+            org: The only organisation; "" for all.
+
+        Raises:
+            NotFound: There is no such consumer.
+        """
+        if kind == "consumer":
+            return self._erasing.subjects_of(values[0], org)
+        return [Subject(kind, value, org) for value in values]
+
+    def erase(self, subjects: Sequence[Subject], *, keep_counts: bool) -> Receipt:
+        """Erase somebody; see `erasing.py`.
+
+        Args:
+            subjects: Whom.
+            keep_counts: Keep the records for their counts, without what says whose they are.
+
+        Raises:
+            RequestError: The store is a cluster, where this version can't.
+            StoreError: The engine refuses; the same again does the rest.
+        """
+        self._refuse_cluster()
+        with self._one_at_a_time:
+            return self._erasing.erase(subjects, keep_counts=keep_counts)
+
+    def _refuse_cluster(self) -> None:
+        if self._engine.layout.cluster:
+            raise RequestError("on a cluster (store.cluster) this version can't erase")
+
+    def drop_rejected_lines_with(self, texts: Sequence[bytes]) -> int:
+        """Take the lines with some texts out of the files of lines that could not be imported; how many.
+
+        Raises:
+            StoreError: A file can't be written.
+        """
+        if not isinstance(self._engine, EmbeddedEngine):
+            return 0
+        return drop_lines_with(self._engine.directory / "rejects", texts)
+
+    def is_erased(self, kind: str, value: str, org: str) -> bool:
+        """Whether a value of an organisation was erased for all time."""
+        return self._writer.erased.is_erased(kind, value, org)
+
+    def erase_again(self, those: Sequence[Remembered]) -> Receipt:
+        """Carry out an erasure of another store here; see `erasing.py`.
+
+        Raises:
+            RequestError: The store is a cluster, where this version can't.
+            StoreError: The engine refuses; the same again does the rest.
+        """
+        self._refuse_cluster()
+        with self._one_at_a_time:
+            return self._erasing.again(those)
 
     def troubles(self) -> list[str]:
         """Why it can't keep what it should; empty if it can."""

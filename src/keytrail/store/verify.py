@@ -6,7 +6,7 @@ from typing import Any, Final
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.rebuild import months_of_raw
-from keytrail.store.tables import BATCHES, RAW
+from keytrail.store.tables import BATCHES, ERASED_ROWS, RAW
 from keytrail.store.writer import Writer
 
 MOST_SHOWN: Final = 100
@@ -16,16 +16,19 @@ MOST_SHOWN: Final = 100
 _DIFFERING: Final = f"""
 WITH toDateTime64({{since:Date}}, 3, 'UTC') AS since
 SELECT batch_id, expected, found, origin FROM (
-    SELECT batch_id, sum(stored) AS expected, any(origin) AS origin, min(oldest) < since AS partly
+    SELECT batch_id, sumIf(stored, newest >= since) - any(erased) AS expected, any(origin) AS origin,
+        min(oldest) < since AS partly, partly AND any(erased) > 0 AS unsure
     FROM (
-        SELECT batch_id, offset, stored, origin, oldest, newest FROM {BATCHES} WHERE stored > 0 AND newest >= since
+        SELECT batch_id, offset, stored, origin, oldest, newest FROM {BATCHES} WHERE stored > 0
         ORDER BY batch_id, offset, written_at LIMIT 1 BY batch_id, offset
-    ) GROUP BY batch_id
+    ) AS chunks
+    LEFT JOIN (SELECT batch_id, sum(rows) AS erased FROM {ERASED_ROWS} GROUP BY batch_id) AS those USING batch_id
+    GROUP BY batch_id
 ) AS confirmed
 FULL JOIN (
     SELECT batch_id, count() AS found FROM {RAW} WHERE time >= since GROUP BY batch_id
 ) AS held USING batch_id
-WHERE found > expected OR (found < expected AND NOT partly)
+WHERE (found > expected AND NOT unsure) OR (found < expected AND NOT partly)
 ORDER BY batch_id
 """
 

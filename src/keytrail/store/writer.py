@@ -16,15 +16,16 @@ import uuid
 from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, Final
 
 import pyarrow as pa
 import pyarrow.compute
 
-from keytrail.record import Rejected
+from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
+from keytrail.store.erased import Erased
 from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
 from keytrail.store.tables import BATCHES, RAW, REJECTS, ROLLUPS
 from keytrail.store.turns import Turns
@@ -50,6 +51,7 @@ class Chunk:
         next: What a source needs to find the chunk after this one.
         digests: SHA-256 of the bytes of each rejected record, in the order of `rejected`; empty where a file keeps
             them.
+        erased: Records that are in neither, as those whose they were have been erased; the writer sets it.
     """
 
     batch_id: str
@@ -63,6 +65,7 @@ class Chunk:
     sealed_at: datetime
     next: str = ""
     digests: Sequence[str] = ()
+    erased: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +78,7 @@ class Written:
         duplicate: Records of a chunk that was confirmed before.
         phantom: A token was logged, but not exactly its rows were there.
         rebuilt: Months of rollups that had to be made again.
+        erased: Places in the batch of records that were rejected, as those whose they were have been erased.
     """
 
     stored: int
@@ -82,6 +86,7 @@ class Written:
     duplicate: int
     phantom: bool = field(default=False, compare=False)
     rebuilt: int = field(default=0, compare=False)
+    erased: tuple[int, ...] = field(default=(), compare=False)
 
 
 class Writer:
@@ -93,6 +98,7 @@ class Writer:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self.erased = Erased(engine)
         # The comparison of rollups with raw rows must not see half of another insert.
         self._one_at_a_time = threading.Lock()
         self._turns = Turns(engine)
@@ -126,6 +132,7 @@ class Writer:
         with self._one_at_a_time:
             if any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in self._repeats(chunk)):
                 return Written(0, 0, chunk.taken)
+            chunk, erased = self._without_erased(chunk)
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
             if chunk.rows.num_rows:
@@ -139,7 +146,7 @@ class Writer:
             if chunk.digests:
                 self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
-            return Written(chunk.rows.num_rows, len(chunk.rejected), 0, phantom, rebuilt)
+            return Written(chunk.rows.num_rows, len(chunk.rejected) + len(erased), 0, phantom, rebuilt, tuple(erased))
 
     def write_together(self, chunks: Sequence[Chunk]) -> list[Written]:
         """Store chunks of several batches in one insert, each confirmed by itself.
@@ -151,6 +158,8 @@ class Writer:
             StoreError: They could not be written; write each by itself, with a higher `attempt`.
         """
         with self._one_at_a_time:
+            cleared = [self._without_erased(chunk) for chunk in chunks]
+            chunks = [chunk for chunk, _ in cleared]
             names = "|".join(f"{chunk.batch_id}:{chunk.offset}" for chunk in chunks)
             token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
             rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
@@ -159,7 +168,7 @@ class Writer:
                 self._engine.insert(RAW, rows, token)
             ledger = pa.concat_tables([_ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
             self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
-        return [Written(chunk.rows.num_rows, 0, 0) for chunk in chunks]
+        return [Written(chunk.rows.num_rows, len(erased), 0, erased=tuple(erased)) for chunk, erased in cleared]
 
     def rebuild(self, months: Iterable[int], tables: Collection[str] = ()) -> list[str]:
         """Make rollups from the raw rows again; nothing is written meanwhile, and a kill leaves the old ones in place.
@@ -203,6 +212,11 @@ class Writer:
         """Nothing is written meanwhile: raw rows, rollups and the table of batches agree."""
         with self._one_at_a_time, self._turns.hold():
             yield
+
+    def _without_erased(self, chunk: Chunk) -> tuple[Chunk, list[int]]:
+        """A chunk without those who were erased, and the places of their records in the batch."""
+        rows, erased = self.erased.drop_erased(chunk.rows)
+        return replace(chunk, rows=rows, erased=len(erased)), erased
 
     def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
         return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []
@@ -309,6 +323,8 @@ def _reject_rows(chunk: Chunk) -> pa.Table:
 def _ledger_row(chunk: Chunk, token: str) -> pa.Table:
     oldest, newest = _time_range(chunk.rows) if chunk.rows.num_rows else (0, 0)
     reasons = Counter(item.reason.value for item in chunk.rejected)
+    if chunk.erased:
+        reasons[Reason.ERASED.value] += chunk.erased
     orgs = _counts(chunk.rows, "org_id")
     counts = pa.map_(pa.string(), pa.uint32())
     columns: dict[str, tuple[Any, pa.DataType]] = {
@@ -319,7 +335,7 @@ def _ledger_row(chunk: Chunk, token: str) -> pa.Table:
         "token": (token, pa.string()),
         "taken": (chunk.taken, pa.uint32()),
         "stored": (chunk.rows.num_rows, pa.uint32()),
-        "rejected": (len(chunk.rejected), pa.uint32()),
+        "rejected": (len(chunk.rejected) + chunk.erased, pa.uint32()),
         "reasons": (list(reasons.items()), counts),
         "stored_by_org": (list(orgs.items()), counts),
         "oldest": (oldest, _MILLIS),

@@ -14,6 +14,7 @@ from keytrail.query.question import DEFAULT_LIMIT, MOST_GROUPS, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
+from keytrail.store.upkeep import Upkeep
 from keytrail.web.analytics import Asker, Org
 from keytrail.web.auth import require
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -71,6 +72,10 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
     def put() -> int:
         hash_keys = request.app.state.settings.privacy.keys != "keep"
         links = parse_csv(bytes(body), mine, hash_keys=hash_keys)
+        upkeep: Upkeep | None = request.app.state.upkeep
+        if upkeep:
+            # An old file must not bring back whoever was erased.
+            links = [link for link in links if not upkeep.is_erased(link.kind, link.value, mine)]
         replace_links(request.app.state.engine, mine, links)
         return len(links)
 

@@ -48,6 +48,9 @@ class Operations(Protocol):
     def retry(self, *, limit: int) -> int:
         """Try rejected records again; how many."""
 
+    def drop_rejects_with(self, texts: Collection[bytes]) -> int:
+        """Delete the rejected records in whose bytes one of some texts stands; how many."""
+
     def rebuild(self, months: Collection[int], tables: Collection[str] = ()) -> list[str]:
         """Make rollups of months (YYYYMM) from the raw rows again; what was rebuilt: `table month`."""
 
@@ -79,6 +82,10 @@ class NoOperations:
         return []
 
     def retry(self, *, limit: int) -> int:
+        """None."""
+        return 0
+
+    def drop_rejects_with(self, texts: Collection[bytes]) -> int:
         """None."""
         return 0
 

@@ -1,17 +1,23 @@
-"""Upkeep of the store over HTTP: a copy of it, holding it against its ledger, taking away what is not to be kept."""
+"""Upkeep of the store over HTTP: a copy, holding it against its ledger, taking away what is not to be kept, erasing."""
 
+import re
 from collections.abc import Iterator
-from dataclasses import asdict
-from typing import Annotated
+from dataclasses import asdict, dataclass, field
+from typing import Annotated, Any, cast
 
+import msgspec
 import structlog
 from fastapi import APIRouter, Depends, Request
+from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import Forbidden, StoreError
+from keytrail.errors import Forbidden, RequestError, StoreError
+from keytrail.query.request import key_forms
+from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
 from keytrail.web.auth import Principal, everything
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.pipeline import Operations
 from keytrail.web.system import answer, principal
 
 log = structlog.get_logger("keytrail.web")
@@ -86,3 +92,82 @@ def prune(request: Request, asker: Asker) -> Response:
     """Take away now what retention does not keep; what was. Needs `admin` for all organisations."""
     everything(asker)
     return answer({"data": [step.shown() for step in _upkeep(request).prune()]})
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """Whom to erase: one of the first three, or `again` with the digests of a receipt.
+
+    Attributes:
+        key: A key, as stored or the secret.
+        ip: A client address, as stored.
+        consumer: Id of a consumer: all that belongs or belonged to it.
+        again: The digests of a receipt, to carry out in this store what was erased in another.
+        org: Only this organisation.
+        keep_counts: Keep the records for their counts, without what says whose they are.
+    """
+
+    key: str = ""
+    ip: str = ""
+    consumer: str = ""
+    again: list[Remembered] = field(default_factory=list)
+    org: str = ""
+    keep_counts: bool = False
+
+
+@router.post(
+    "/api/v1/erase",
+    responses=problems(),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "properties": {
+                            **{name: {"type": "string"} for name in ("key", "ip", "consumer", "org")},
+                            "keep_counts": {"type": "boolean"},
+                            "again": {"type": "array", "items": {"type": "object"}},
+                        },
+                    }
+                }
+            },
+        }
+    },
+)
+async def erase(request: Request, asker: Asker) -> Response:
+    """Erase a key, a client address or a consumer everywhere, and remember it as a digest; the receipt of that.
+
+    The body says whom, so that no log of addresses has it. Needs `admin` for all organisations.
+    """
+    everything(asker)
+    body = await request.body()
+    try:
+        wanted = msgspec.json.decode(body, type=Erasure)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise RequestError(f"the body: {error}") from None
+    return answer(await run_in_threadpool(_erase, request, wanted))
+
+
+def _erase(request: Request, wanted: Erasure) -> dict[str, Any]:
+    named = [(kind, value) for kind in ("key", "ip", "consumer") if (value := getattr(wanted, kind))]
+    if len(named) + bool(wanted.again) != 1:
+        raise RequestError("one of key, ip, consumer and again says whom to erase")
+    upkeep, operations = _upkeep(request), cast(Operations, request.app.state.operations)
+    if wanted.again:
+        if not all(one.kind in COLUMNS and _is_hex(one.salt) and _is_hex(one.digest) for one in wanted.again):
+            raise RequestError("again: these are no digests of a receipt")
+        return asdict(upkeep.erase_again(wanted.again))
+    ((kind, value),) = named
+    values = key_forms(value) if kind == "key" else [value]
+    subjects = upkeep.subjects_of(kind, values, wanted.org)
+    receipt = upkeep.erase(subjects, keep_counts=wanted.keep_counts)
+    # Bytes that could not be read as a record are theirs if their key or address stands in them.
+    texts = [one.value.encode() for one in subjects]
+    rejects = {"redis": operations.drop_rejects_with(texts), "files": upkeep.drop_rejected_lines_with(texts)}
+    return {**asdict(receipt), "rejects": rejects}
+
+
+def _is_hex(text: str) -> bool:
+    return bool(re.fullmatch(r"(?:[0-9a-f]{2})+", text))

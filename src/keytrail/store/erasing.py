@@ -1,0 +1,302 @@
+"""Erase somebody: first remember who, as what comes later must go too, then rewrite what is there, and tell what went.
+
+A day of raw rows, and a month of a rollup, is written again beside the real one and put in place in one step, while
+nothing is stored. Killed halfway, the same erasure run again does the rest: what was counted of a day before it was
+replaced is known by its token.
+"""
+
+import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, date, datetime
+from functools import partial
+from typing import Any, Final
+
+import pyarrow as pa
+import structlog
+
+from keytrail.errors import NotFound
+from keytrail.store.client import Engine
+from keytrail.store.consumers import read_links, replace_links
+from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
+from keytrail.store.kept import RAW_ROWS, kept_since, partitions
+from keytrail.store.rebuild import differing, months_of_raw, rebuild_month
+from keytrail.store.tables import (
+    BY_API,
+    BY_CLIENT,
+    BY_KEY,
+    CONSUMERS,
+    ERASED_ROWS,
+    MEASURES,
+    RAW,
+    ROLLUPS,
+    Rollup,
+    column_types,
+)
+from keytrail.store.writer import Writer
+
+log = structlog.get_logger("keytrail.store")
+
+_SPARE: Final = f"{RAW}_rewritten"
+_FAMILIES: Final = {"key": BY_KEY, "client": BY_CLIENT}
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What an erasure did; names nobody.
+
+    Attributes:
+        erasure: Its id.
+        at: When it was done, RFC 3339.
+        keep_counts: The records stayed for their counts, without what says whose they are.
+        digests: Who was erased, as they are remembered; what applies the erasure to another store, too.
+        raw: Raw rows that were taken out or changed.
+        rollups: Rollups that were made again: `table month`.
+        directory: Links that were taken out of directories of consumers.
+        left: What could not be erased, for people.
+    """
+
+    erasure: str
+    at: str
+    keep_counts: bool
+    digests: list[dict[str, Any]]
+    raw: int
+    rollups: list[str]
+    directory: int
+    left: list[str]
+
+
+class Erasing:
+    """Erases.
+
+    Args:
+        engine: The store's engine.
+        writer: The way into it.
+    """
+
+    def __init__(self, engine: Engine, writer: Writer) -> None:
+        self._engine = engine
+        self._writer = writer
+        self._erased: Erased = writer.erased
+
+    def subjects_of(self, consumer: str, org: str) -> list[Subject]:
+        """What belongs or belonged to a consumer.
+
+        Args:
+            consumer: Its id.
+            org: Its organisation; "" for all that have such a one.
+
+        Raises:
+            NotFound: No directory has it.
+        """
+        links = read_links(self._engine, org or None, consumer)
+        if not links:
+            raise NotFound(f"no consumer {consumer!r} is in the directory")
+        return [Subject(link.kind, link.value, link.org, link.start, link.end) for link in links]
+
+    def erase(self, subjects: Sequence[Subject], *, keep_counts: bool) -> Receipt:
+        """Erase subjects.
+
+        Raises:
+            StoreError: The engine refuses; the same again does the rest.
+        """
+        those = self._erased.digested(subjects, secrets.token_hex(16), keep_counts=keep_counts)
+        return self._carry_out(those, dict(zip(those, subjects, strict=True)), keep_counts=keep_counts)
+
+    def again(self, those: Sequence[Remembered]) -> Receipt:
+        """Carry out an erasure that was made in another store, such as the one that this is an older copy of.
+
+        Raises:
+            StoreError: The engine refuses; the same again does the rest.
+        """
+        found = {one: one.subject(value) for one in those for value in self._values(one.kind) if one.is_of(value)}
+        return self._carry_out(list(those), found, keep_counts=any(one.anonymous for one in those))
+
+    def _values(self, kind: str) -> Iterable[str]:
+        """The values of a kind that the store knows."""
+        column = COLUMNS[kind]
+        value = f"arrayJoin({column})" if kind == "tag" else column
+        tables = [RAW]
+        if family := _FAMILIES.get(kind):
+            tables += [rollup.table for rollup in ROLLUPS if rollup.family is family]
+        sql = " UNION DISTINCT ".join(f"SELECT DISTINCT toString({value}) AS v FROM {table}" for table in tables)
+        values = {row[0] for row in self._engine.query(sql).rows}
+        links = {link.value for link in read_links(self._engine, None) if link.kind == kind}
+        return sorted(values | links)
+
+    def _carry_out(
+        self, those: Sequence[Remembered], found: dict[Remembered, Subject], *, keep_counts: bool
+    ) -> Receipt:
+        with self._writer.paused():
+            self._erased.remember(list(those))
+        months: set[int] = set()
+        raw = 0
+        for one, subject in found.items():
+            raw += self._rewrite_raw(one, subject, months)
+            months |= self._months_of_rollups(subject)
+        # What a killed attempt took out of raw rows may still be in sums.
+        months |= {month for month in months_of_raw(self._engine) if differing(self._engine, month)}
+        rollups = [name for month in sorted(months) for name in self._rewrite_month(month, found)]
+        directory = sum(self._forget_links(subject) for subject in found.values())
+        left = self._left(found, months)
+        digests = [{**asdict(one), "start": one.start.isoformat(), "end": one.end.isoformat()} for one in those]
+        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        log.info("erased", erasure=those[0].erasure, raw=raw, rollups=len(rollups), directory=directory)
+        return Receipt(those[0].erasure, at, keep_counts, digests, raw, rollups, directory, left)
+
+    # Raw rows --------------------------------------------------------------------------------------------------------
+
+    def _rewrite_raw(self, one: Remembered, subject: Subject, months: set[int]) -> int:
+        match, values = _match(subject)
+        changed = 0
+        for part in partitions(self._engine, RAW):
+            place = {**values, "partition": part.id}
+            here = f"_partition_id = {{partition:String}} AND {match}"
+            with self._writer.paused():
+                counts = self._engine.query(
+                    f"SELECT batch_id, count() FROM {RAW} WHERE {here} GROUP BY batch_id", place
+                )
+                if not counts.rows:
+                    continue
+                if not one.anonymous:
+                    self._count(one, part.id, counts.rows)
+                self._put_rewritten(part.id, one, match, values)
+            changed += sum(int(count) for _, count in counts.rows)
+            months.add(int(part.id[:6]))
+        return changed
+
+    def _put_rewritten(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
+        self._engine.command(f"DROP TABLE IF EXISTS {_SPARE} SYNC")
+        self._engine.command(f"CREATE TABLE {_SPARE} AS {RAW}")
+        rows = f"FROM {RAW} WHERE _partition_id = {{partition:String}}"
+        bound = {**values, "partition": partition}
+        if one.anonymous:
+            columns = ", ".join(_anonymous(name, one) for name in column_types())
+            sql = f"SELECT {columns} FROM (SELECT *, {match} AS is_theirs {rows})"
+            bound["anonymous"] = one.anonymous
+        else:
+            sql = f"SELECT * {rows} AND NOT ({match})"
+        self._engine.command(f"INSERT INTO {_SPARE} {sql}", bound)
+        if self._engine.query(f"SELECT count() FROM {_SPARE}").rows[0][0]:
+            self._engine.command(f"ALTER TABLE {RAW} REPLACE PARTITION ID '{partition}' FROM {_SPARE}")
+        else:
+            self._engine.command(f"ALTER TABLE {RAW} DROP PARTITION ID '{partition}'")
+        self._engine.command(f"DROP TABLE {_SPARE} SYNC")
+
+    def _count(self, one: Remembered, partition: str, counts: Iterable[tuple[Any, ...]]) -> None:
+        found = [(str(batch), int(count)) for batch, count in counts]
+        rows = pa.table(
+            {
+                "erasure": [one.erasure] * len(found),
+                "batch_id": [batch for batch, _ in found],
+                "rows": pa.array([count for _, count in found], pa.uint64()),
+            }
+        )
+        # Tried again after a kill before the day was replaced, it counts once.
+        self._engine.insert(ERASED_ROWS, rows, f"{one.digest}:{one.org}:{partition}:{found}")
+
+    # Rollups ---------------------------------------------------------------------------------------------------------
+
+    def _months_of_rollups(self, subject: Subject) -> set[int]:
+        family = _FAMILIES.get(subject.kind)
+        if family is None:
+            return set()
+        match, values = _match(subject, clock="bucket")
+        tables = [rollup.table for rollup in ROLLUPS if rollup.family is family]
+        sql = " UNION DISTINCT ".join(
+            f"SELECT DISTINCT toYYYYMM(bucket) FROM {table} WHERE {match}" for table in tables
+        )
+        return {int(month) for (month,) in self._engine.query(sql, values).rows}
+
+    def _rewrite_month(self, month: int, found: dict[Remembered, Subject]) -> list[str]:
+        """Make a month of every rollup again: from raw rows where they are, else from itself or from what has keys.
+
+        Those by which the month is found come last: after a kill it is found again.
+        """
+        families = {_FAMILIES.get(one.kind) for one in found}
+        names = []
+        for rollup in sorted(ROLLUPS, key=lambda each: each.family in families):
+            with self._writer.paused():
+                rebuild_month(self._engine, rollup, month, partial(_carried, rollup, found))
+            names.append(f"{rollup.table} {month}")
+        return names
+
+    def _left(self, found: dict[Remembered, Subject], months: set[int]) -> list[str]:
+        since = kept_since(self._engine, RAW_ROWS)
+        gone = [month for month in months if date(month // 100, month % 100, 1) < since]
+        if not gone or not any(not one.anonymous and one.kind in _FAMILIES for one in found):
+            return []
+        return [
+            f"of days before {since} the sums by OAuth client know no keys, and those by key no clients: "
+            "a key's share of a client's sums, and a client's of a key's, can't be told apart there"
+        ]
+
+    # The directory ---------------------------------------------------------------------------------------------------
+
+    def _forget_links(self, subject: Subject) -> int:
+        links = read_links(self._engine, subject.org or None)
+        theirs = [link for link in links if (link.kind, link.value) == (subject.kind, subject.value)]
+        for org in sorted({link.org for link in theirs}):
+            replace_links(self._engine, org, [link for link in links if link.org == org and link not in theirs])
+        # Earlier versions have them, too.
+        self._engine.command(
+            f"ALTER TABLE {CONSUMERS} DELETE WHERE kind = {{kind:String}} AND value = {{value:String}} "
+            "AND ({org:String} = '' OR org_id = {org:String}) SETTINGS mutations_sync = 2",
+            {"kind": subject.kind, "value": subject.value, "org": subject.org},
+        )
+        return len(theirs)
+
+
+def _carried(rollup: Rollup, found: dict[Remembered, Subject], days: str) -> tuple[str, dict[str, Any]]:
+    """What stands for days whose raw rows are gone: a statement and its values, given the condition of these days."""
+    # Each request is in the rollup by key, too: what one by API has is added up from there, without theirs.
+    from_keys = rollup.family is BY_API and any(one.kind == "key" for one in found)
+    family = BY_KEY if from_keys else rollup.family
+    column = family.lead[-1]
+    values: dict[str, Any] = {}
+    taken, named = [], column
+    for number, (one, subject) in enumerate(found.items()):
+        if _FAMILIES.get(one.kind) is family:
+            match, bound = _match(subject, clock="bucket", prefix=f"s{number}_")
+            values |= bound
+            if one.anonymous:
+                values[f"a{number}"] = one.anonymous
+                named = f"if({match}, {{a{number}:String}}, {named})"
+            else:
+                taken.append(match)
+    kept = f"{days} AND NOT ({' OR '.join(taken)})" if taken else days
+    if from_keys:
+        source = next(one.table for one in ROLLUPS if one.family is BY_KEY and one.seconds == rollup.seconds)
+        dimensions = ", ".join((*rollup.family.lead, "bucket", *rollup.family.dimensions))
+        sums = ", ".join(f"{measure.function}({measure.column})" for measure in MEASURES)
+        return f"SELECT {dimensions}, {sums} FROM {source} WHERE {kept} GROUP BY {dimensions}", values
+    changed = {column: named, "alias": f"if({named} != {column}, '', alias)" if named != column else "alias"}
+    columns = (*family.lead, "bucket", *family.dimensions, *(measure.column for measure in MEASURES))
+    return f"SELECT {', '.join(changed.get(name, name) for name in columns)} FROM {rollup.table} WHERE {kept}", values
+
+
+def _match(subject: Subject, *, clock: str = "time", prefix: str = "") -> tuple[str, dict[str, Any]]:
+    """The condition of a subject's rows; of buckets those that begin while the value is theirs."""
+    column = COLUMNS[subject.kind]
+    value = f"{{{prefix}value:String}}"
+    parts = [f"has({column}, {value})" if subject.kind == "tag" else f"{column} = {value}"]
+    bound: dict[str, Any] = {f"{prefix}value": subject.value}
+    if subject.org:
+        parts.append(f"org_id = {{{prefix}org:String}}")
+        bound[f"{prefix}org"] = subject.org
+    for name, sign, moment in (("start", ">=", subject.start), ("end", "<", subject.end)):
+        parts.append(f"{clock} {sign} fromUnixTimestamp64Milli({{{prefix}{name}:Int64}}, 'UTC')")
+        bound[f"{prefix}{name}"] = round(moment.timestamp() * 1000)
+    return f"({' AND '.join(parts)})", bound
+
+
+def _anonymous(column: str, one: Remembered) -> str:
+    """A column of a row that stays for its counts."""
+    if column == "tags":
+        return "if(is_theirs, arrayFilter(tag -> position(tag, {value:String}) = 0, tags), tags)"
+    if one.kind in _FAMILIES and column == COLUMNS[one.kind]:
+        return f"if(is_theirs, {{anonymous:String}}, {column})"
+    if column in EMPTIED:
+        empty = EMPTIED[column]
+        return f"if(is_theirs, {empty!r}, {column})"
+    return column

@@ -1,0 +1,252 @@
+"""Whoever is erased is gone everywhere, does not come back, and the sums and the ledger still add up."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from keytrail.config import Retention
+from keytrail.errors import NotFound, StoreError
+from keytrail.metrics import Metrics
+from keytrail.store.consumers import Link, read_links, replace_links
+from keytrail.store.erased import Erased, Remembered, Subject
+from keytrail.store.erasing import Erasing, Receipt
+from keytrail.store.retention import Pruning
+from keytrail.store.tables import CONSUMERS, ERASED, ERASED_ROWS, RAW, RETAINED, ROLLUPS
+from keytrail.store.verify import verify
+from tests.oracle.records import SECOND, Record, to_json
+from tests.product import Product
+
+ORG, OTHER = "o", "other"
+THEIRS, OTHERS = "7f3c3ca87376cabe", "00000000"
+ADDRESS = "192.0.2.7"
+TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+DAYS = [TODAY - timedelta(days=days) for days in (40, 1, 0)]
+TABLES = [rollup.table for rollup in ROLLUPS]
+EMPTY = ("batches", RAW, RETAINED, ERASED, ERASED_ROWS, CONSUMERS, *TABLES)
+
+
+def line(day: datetime, n: int, key: str, org: str = ORG) -> bytes:
+    record = Record(
+        timestamp=int((day + timedelta(minutes=n)).timestamp()) * SECOND,
+        org_id=org,
+        api_id="a",
+        api_key=key,
+        alias=f"alias of {key}",
+        oauth_id="c" if n % 2 else "",
+        path="/",
+        response_code=200,
+        latency_total=n,
+        tags=(f"key-{key}", "blue"),
+    )
+    fields = json.loads(to_json(record))
+    return json.dumps({**fields, "ip_address": ADDRESS if key == THEIRS else "192.0.2.8"}).encode()
+
+
+# On each day 6 records of theirs, 4 of others; 2 of theirs at another organisation.
+LINES = [line(day, n, THEIRS) for day in DAYS for n in range(6)]
+LINES += [line(day, n, OTHERS) for day in DAYS for n in range(6, 10)]
+LINES += [line(DAYS[1], n, THEIRS, OTHER) for n in range(2)]
+ROUND = iter(range(100))
+
+
+@pytest.fixture
+def filled(store: Product) -> Iterator[Product]:
+    for table in EMPTY:
+        store.parts.engine.command(f"TRUNCATE TABLE {table}")
+    store.parts.writer.erased.read()
+    assert put(store, LINES) == (len(LINES), [])
+    yield store
+    for table in EMPTY:
+        store.parts.engine.command(f"TRUNCATE TABLE {table}")
+    store.parts.writer.erased.read()
+
+
+def put(store: Product, lines: list[bytes], batch: str = "") -> tuple[int, list[str]]:
+    batch = batch or f"batch {next(ROUND)}"
+    taken = store.parts.intake.take(batch, 0, lines, following="", attempt=1, origin="test", org=None)
+    return taken.stored, [item.reason.value for item in taken.rejected]
+
+
+def erase(store: Product, subject: Subject, *, keep_counts: bool = False) -> Receipt:
+    return Erasing(store.parts.engine, store.parts.writer).erase([subject], keep_counts=keep_counts)
+
+
+def counts(store: Product) -> dict[str, int]:
+    found = {table: store.query(f"SELECT sum(records) FROM {table}")[0][0] for table in TABLES}
+    return {**found, RAW: store.query(f"SELECT count() FROM {RAW}")[0][0]}
+
+
+def sound(store: Product) -> None:
+    verified = verify(store.parts.engine, store.parts.writer)
+    assert (verified.missing, verified.surplus, verified.differing, verified.rollups) == (0, 0, [], [])
+
+
+def everything(store: Product) -> str:
+    """All that stands in the store, as text."""
+    tables = [name for (name,) in store.query("SELECT name FROM system.tables WHERE database = currentDatabase()")]
+    return "".join(str(store.query(f"SELECT * FROM {name}")) for name in tables if not name.endswith("_view"))
+
+
+def prune(store: Product) -> None:
+    """Take the raw rows of the first day away."""
+    keeps = Retention(raw_days=10)
+    Pruning(store.parts.engine, store.parts.writer, keeps, None, Metrics()).run(TODAY)
+    assert counts(store)[RAW] == len(LINES) - 10
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_a_key_is_gone(filled: Product, pruned: bool) -> None:
+    if pruned:
+        prune(filled)
+    receipt = erase(filled, Subject("key", THEIRS))
+    assert receipt.raw == (14 if pruned else 20)
+    left = counts(filled)
+    # Of the day whose raw rows are gone, the sums by client can't tell whose they are.
+    clients = 2 * 3 + (3 if pruned else 0)
+    assert left == {
+        **dict.fromkeys(("by_key_15m", "by_key_day", "by_api_15m", "by_api_day"), 12),
+        **dict.fromkeys(("by_client_15m", "by_client_day"), clients),
+        RAW: 8 if pruned else 12,
+    }
+    assert bool(receipt.left) is pruned
+    assert THEIRS not in everything(filled)
+    assert THEIRS not in str(receipt)
+    sound(filled)
+
+
+def test_sums_by_api_are_those_without_the_key(filled: Product) -> None:
+    prune(filled)
+    erase(filled, Subject("key", THEIRS))
+    assert filled.query("SELECT sum(latency_sum), min(latency_min), max(latency_max) FROM by_api_day") == [
+        (3 * (6 + 7 + 8 + 9), 6, 9)
+    ]
+    (histogram,) = filled.query("SELECT sumMap(latency_histogram) FROM by_api_15m")[0]
+    assert histogram == {6: 3, 7: 3, 8: 3, 9: 3}
+
+
+@pytest.mark.parametrize("pruned", [False, True])
+def test_the_counts_stay_under_an_anonymous_key(filled: Product, pruned: bool) -> None:
+    if pruned:
+        prune(filled)
+    before = counts(filled)
+    receipt = erase(filled, Subject("key", THEIRS), keep_counts=True)
+    assert counts(filled) == before
+    anonymous = receipt.digests[0]["anonymous"]
+    assert filled.query("SELECT api_key, sum(records) FROM by_key_day GROUP BY api_key ORDER BY api_key") == [
+        (OTHERS, 12),
+        (anonymous, 20),
+    ]
+    assert THEIRS not in everything(filled)
+    assert ADDRESS not in everything(filled)
+    assert "blue" in everything(filled)
+    sound(filled)
+    # What comes later stands under the same name.
+    assert put(filled, [line(TODAY, 20, THEIRS)]) == (1, [])
+    assert filled.query(f"SELECT count() FROM {RAW} WHERE api_key = '{anonymous}'") == [(15 if pruned else 21,)]
+    assert THEIRS not in everything(filled)
+    assert ADDRESS not in everything(filled)
+    sound(filled)
+
+
+def test_an_address_is_gone(filled: Product) -> None:
+    receipt = erase(filled, Subject("ip", ADDRESS))
+    assert receipt.raw == 20
+    assert counts(filled)[RAW] == counts(filled)["by_api_day"] == 12
+    assert ADDRESS not in everything(filled)
+    sound(filled)
+
+
+def test_an_address_is_hidden_where_counts_stay(filled: Product) -> None:
+    before = counts(filled)
+    erase(filled, Subject("ip", ADDRESS), keep_counts=True)
+    assert counts(filled) == before
+    assert ADDRESS not in everything(filled)
+    assert filled.query(f"SELECT count() FROM {RAW} WHERE api_key = '{THEIRS}'") == [(20,)]
+
+
+def test_an_organisation_and_a_time_of_its_own(filled: Product) -> None:
+    assert erase(filled, Subject("key", THEIRS, OTHER)).raw == 2
+    assert erase(filled, Subject("key", THEIRS, ORG, DAYS[1], DAYS[2])).raw == 6
+    assert filled.query(f"SELECT count() FROM {RAW} WHERE api_key = '{THEIRS}'") == [(12,)]
+    sound(filled)
+
+
+def test_it_does_not_come_back(filled: Product) -> None:
+    erase(filled, Subject("key", THEIRS))
+    before = counts(filled)
+    late = [line(TODAY, 30, THEIRS), line(TODAY, 31, OTHERS), b"no record"]
+    assert put(filled, late) == (1, ["bad_line", "erased"])
+    assert filled.query("SELECT taken, stored, rejected, reasons FROM batches ORDER BY written_at DESC LIMIT 1") == [
+        (3, 1, 2, {"bad_line": 1, "erased": 1})
+    ]
+    assert filled.parts.writer.rebuild([TODAY.year * 100 + TODAY.month])
+    assert counts(filled)[RAW] == before[RAW] + 1
+    assert THEIRS not in everything(filled)
+    sound(filled)
+    # Another process, or this one started again, knows it, too.
+    assert len(Erased(filled.parts.engine).all) == 1
+
+
+def test_a_consumer_with_all_that_belongs_to_it(filled: Product) -> None:
+    links = [Link(ORG, "shop", "Shop", "key", THEIRS), Link(ORG, "bank", "Bank", "key", OTHERS)]
+    replace_links(filled.parts.engine, ORG, [])
+    replace_links(filled.parts.engine, ORG, links)
+    erasing = Erasing(filled.parts.engine, filled.parts.writer)
+    with pytest.raises(NotFound):
+        erasing.subjects_of("nobody", "")
+    receipt = erasing.erase(erasing.subjects_of("shop", ""), keep_counts=False)
+    assert (receipt.raw, receipt.directory) == (18, 1)
+    assert [link.consumer for link in read_links(filled.parts.engine, ORG)] == ["bank"]
+    assert filled.query(f"SELECT count() FROM {CONSUMERS} WHERE consumer = 'shop'") == [(0,)]
+
+
+def test_a_receipt_erases_in_an_older_copy(filled: Product) -> None:
+    receipt = erase(filled, Subject("key", THEIRS))
+    for table in EMPTY:
+        filled.parts.engine.command(f"TRUNCATE TABLE {table}")
+    filled.parts.writer.erased.read()
+    assert put(filled, LINES) == (len(LINES), [])
+    those = [
+        Remembered(**{**one, "start": datetime.fromisoformat(one["start"]), "end": datetime.fromisoformat(one["end"])})
+        for one in receipt.digests
+    ]
+    again = Erasing(filled.parts.engine, filled.parts.writer).again(those)
+    assert (again.erasure, again.raw) == (receipt.erasure, 20)
+    assert THEIRS not in everything(filled)
+    sound(filled)
+    assert put(filled, [line(TODAY, 30, THEIRS)]) == (0, ["erased"])
+    assert Erasing(filled.parts.engine, filled.parts.writer).again(those).raw == 0
+
+
+@pytest.mark.parametrize(
+    "at", ["requests REPLACE", "INSERT INTO by_api_15m_rebuilt", "by_key_day REPLACE", "ALTER TABLE consumers"]
+)
+def test_broken_off_and_run_again(filled: Product, at: str) -> None:
+    engine = filled.parts.engine
+
+    class Breaking:
+        """The engine, which is gone at one statement."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(engine, name)
+
+        def command(self, sql: str, *more: Any) -> None:
+            if at in sql:
+                raise StoreError("killed")
+            engine.command(sql, *more)
+
+    breaking: Any = Breaking()
+    prune(filled)
+    with pytest.raises(StoreError, match="killed"):
+        Erasing(breaking, filled.parts.writer).erase([Subject("key", THEIRS)], keep_counts=False)
+    erase(filled, Subject("key", THEIRS))
+    assert counts(filled) == {
+        **dict.fromkeys(("by_key_15m", "by_key_day", "by_api_15m", "by_api_day"), 12),
+        **dict.fromkeys(("by_client_15m", "by_client_day"), 9),
+        RAW: 8,
+    }
+    assert THEIRS not in everything(filled)
+    sound(filled)
