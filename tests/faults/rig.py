@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,9 @@ LISTS = (
     "analytics-tyk-system-analytics_7_protobuf",
 )
 POISON_EVERY = 1_009
-START_NS = 1_790_000_000 * 1_000_000_000
+START = datetime(2026, 9, 29, 12, tzinfo=UTC)
+SPAN_NS = 3 * 86_400 * 1_000_000_000
+"""Over the end of a month; each insert has a part for each day of raw rows, so a longer time would only cost."""
 
 
 @dataclass
@@ -78,7 +81,7 @@ def encoded(number: int, where: str) -> bytes:
     """A record that can be told by its raw path; its other values make many groups, over two months."""
     chance = random.Random(number)
     record = Record(
-        timestamp=START_NS + number * 977_000_000_000 % (40 * 86_400 * 1_000_000_000),
+        timestamp=int(START.timestamp()) * 1_000_000_000 + number * 977_000_000_000 % SPAN_NS,
         org_id=f"org{number % 2}",
         api_id=f"api{number % 3}",
         api_key=f"{chance.randrange(20):08x}",

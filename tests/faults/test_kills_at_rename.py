@@ -17,7 +17,7 @@ from tests.store.test_writer import RECORDS, ROUND, counted, exact, write
 from tests.store.test_writer import chunk as chunk_of
 
 COUNT = 60
-# The chunk begins on 27 February and has a record every hour. Raw rows have a part for each day, rollups for each month.
+# The chunk begins on 27 February, with a record every hour. Raw rows have a part for each day, rollups for each month.
 DAYS, MONTHS = 3, 2
 PARTS = DAYS + MONTHS * len(ROLLUPS)
 """Of one insert: the raw table's first."""
