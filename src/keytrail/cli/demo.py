@@ -16,7 +16,7 @@ def demo(
     ] = 8080,
     rate: Annotated[
         float, typer.Option("--rate", min=0, max=5000, help="Requests per second that go on arriving; 0 for none.")
-    ] = 20,
+    ] = 0.5,
     seconds: Annotated[
         float | None, typer.Option("--seconds", min=0, help="End by itself after so many seconds.")
     ] = None,

@@ -48,7 +48,7 @@ class Example:
     answer: str
 
 
-def run(host: str, port: int, *, rate: float = 20, seconds: float | None = None, records: int = RECORDS) -> None:
+def run(host: str, port: int, *, rate: float = 0.5, seconds: float | None = None, records: int = RECORDS) -> None:
     """Fill a store of its own with traffic, serve it while more arrives, and print how to ask; until Ctrl-C.
 
     Args:

@@ -224,6 +224,17 @@ document.addEventListener("htmx:beforeSwap", (event) => {
     location.href = event.detail.pathInfo.finalRequestPath;
   }
 });
-document.addEventListener("htmx:load", (event) => reachable(event.detail.elt));
+// On a narrow screen, what is chosen is in sight.
+function inSight() {
+  for (const chosen of all(".pages [aria-current], .segments [aria-current]")) {
+    const row = chosen.parentElement;
+    row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
+  }
+}
+document.addEventListener("htmx:load", (event) => {
+  reachable(event.detail.elt);
+  if (event.detail.elt.id === "page") inSight();
+});
 reachable(document);
+inSight();
 countAge();

@@ -34,7 +34,7 @@ ENVIRONMENT.globals.update(figures=figures, version=__version__)
 # As many as an engine has readers by default; waiting for it is what these threads do.
 _ASKING: Final = ThreadPoolExecutor(3, "panel")
 
-_WITH_THE_PAGE: Final = 0.05
+_WITH_THE_PAGE: Final = 0.1
 """Seconds up to which what is slow comes with the page all the same: asking for it afterwards takes longer."""
 _MOST_PACED: Final = 1_000
 _SECONDS: Final[dict[tuple[str, object], float]] = {}
