@@ -233,6 +233,13 @@ class Privacy(_Section):
         return [name.lower() for name in value]
 
 
+class Gateway(_Section):
+    """The gateway's own admin API, which names keys and OAuth clients (`keytrail consumers sync`)."""
+
+    url: str = Field("", description="Address of the gateway's admin API, such as `http://127.0.0.1:8080`.")
+    secret: SecretStr = Field(SecretStr(""), description="The gateway's `secret`.")
+
+
 class Token(_Section):
     """One bearer of a token: what it may do and see."""
 
@@ -279,6 +286,7 @@ class Settings(BaseSettings):
     retention: Retention = Retention()
     redis: Redis = Redis()
     privacy: Privacy = Privacy()
+    gateway: Gateway = Gateway()
     tokens: list[Token] = Field(default_factory=list, description="Who may ask; see `keytrail token create`.")
 
     @field_validator("timezone")

@@ -1,4 +1,4 @@
-"""`keytrail consumers`: the directory of consumers from a CSV file, and such a file from aliases."""
+"""`keytrail consumers`: the directory of consumers from a CSV file or the gateway, and such a file from aliases."""
 
 from pathlib import Path
 from typing import Annotated
@@ -42,6 +42,71 @@ def import_file(
         chosen = org or only_org(reached)
         put = reached.put("/api/v1/consumers", {"org": chosen} if chosen else {}, content).json()
     typer.echo(f"{put['links']} links of {put['org']!r}")
+
+
+@directory.command()
+def sync(
+    start: Annotated[str, typer.Option("--from", help="First day of the keys that are asked for, with --to.")] = "",
+    end: Annotated[str, typer.Option("--to", help="Last day, included; the last 30 days if neither is given.")] = "",
+    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    url: Url = "",
+    token: Token = "",
+    config: Config = None,
+    data: Data = None,
+    log_format: Logs = "auto",
+) -> None:
+    """Add what the gateway's admin API names (`gateway.url`, `gateway.secret`) to the directory.
+
+    What the directory has already stays as it is. Where the gateway does not list its keys, those of the records in the
+    range are asked for one by one.
+    """
+    import csv
+    import io
+
+    import httpx
+    import msgspec
+
+    from keytrail.cli.endpoints import only_org
+    from keytrail.cli.gateway import TIMEOUT, Gateway, named
+    from keytrail.cli.reach import reach
+    from keytrail.query.request import key_forms
+    from keytrail.store.consumers import COLUMNS
+    from keytrail.telemetry import set_up_logging
+
+    set_up_logging(log_format, level=30)
+    settings = settings_of(config, data)
+    secret = settings.gateway.secret.get_secret_value()
+    if not settings.gateway.url or not secret:
+        raise KeytrailError("gateway.url and gateway.secret are needed")
+    question = {
+        "dimensions": ["key"],
+        "filter": {"dimension": "key", "operator": "is_not", "value": ""},
+        "limit": 100_000,
+        **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
+    }
+    with reach(settings, url, token) as reached, httpx.Client(base_url=settings.gateway.url, timeout=TIMEOUT) as client:
+        chosen = org or only_org(reached)
+        about = {"org": chosen} if chosen else {}
+        seen = reached.post("/api/v1/query", about, msgspec.json.encode(question)).json()["rows"]
+        there = reached.get("/api/v1/consumers", {**about, "entries": "true"}).json()["data"]
+        rows = [
+            (one["id"], one["name"], entry["kind"], entry["value"], entry["from"] or "", entry["until"] or "")
+            for one in there
+            for entry in one["entries"]
+        ]
+        names = {one["id"]: one["name"] for one in there}
+        known = {(kind, value) for _, _, kind, value, _, _ in rows}
+        keys = [row["key"] for row in seen if ("key", row["key"]) not in known]
+        before = len(rows)
+        for consumer, kind, value in named(Gateway(client, secret), chosen, keys):
+            if not {(kind, form) for form in key_forms(value)} & known:
+                known.add((kind, value))
+                rows.append((consumer, names.get(consumer, consumer), kind, value, "", ""))
+        file = io.StringIO()
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerows([COLUMNS, *rows])
+        put = reached.put("/api/v1/consumers", about, file.getvalue().encode()).json()
+    typer.echo(f"{put['links']} links of {put['org']!r}, {len(rows) - before} of them new")
 
 
 @directory.command()

@@ -104,12 +104,13 @@ def seen_links(engine: Engine, scope: Scope, links: Sequence[Link], zone: str) -
     for link in links:
         place = (link.kind, _span(link))
         row = seen.get((*place, link.value))
+        start, end = edges_of(link, zone)
         rows.append(
             {
                 "kind": link.kind,
                 "value": link.value,
-                "from": _edge(link, zone, end=False),
-                "until": _edge(link, zone, end=True),
+                "from": start,
+                "until": end,
                 "hits": None if place in unknown else int(row["hits"]) if row else 0,
                 "first_seen": text(row["first_hit"], zone) if row else None,
                 "last_seen": text(row["last_hit"], zone) if row else None,
@@ -122,9 +123,8 @@ def _span(link: Link) -> Span:
     return Span(to_instant(link.start), to_instant(link.end))
 
 
-def _edge(link: Link, zone: str, *, end: bool) -> str | None:
-    """The start or the end of a link; None where it has none."""
+def edges_of(link: Link, zone: str) -> tuple[str | None, str | None]:
+    """The start and the end of a link, RFC 3339 in the zone; None where it has none."""
     span = _span(link)
-    if end:
-        return None if span.end >= ALL_TIME.end else text(span.end, zone)
-    return None if span.start <= ALL_TIME.start else text(span.start, zone)
+    start = None if span.start <= ALL_TIME.start else text(span.start, zone)
+    return start, None if span.end >= ALL_TIME.end else text(span.end, zone)

@@ -9,7 +9,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import Forbidden, RequestError
-from keytrail.query.consumers import activity
+from keytrail.query.consumers import activity, edges_of
 from keytrail.query.question import DEFAULT_LIMIT, MOST_GROUPS, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
@@ -26,23 +26,32 @@ LARGEST_FILE: Final = 16 * 1024 * 1024
 DEFAULT_RANGE: Final = "last_30_days"
 NARROW: Final = "the directory names every consumer, and this token may only see a part of its organisation"
 
+Entries = Annotated[str, Query(description="`true`: also each key, client and tag, as a directory's file has them.")]
+
 router = APIRouter(tags=["consumers"], dependencies=WITH_TOKEN)
 
 
 @router.get("/api/v1/consumers", responses=problems())
-def consumers(request: Request, asker: Asker, org: Org = "") -> Response:
+def consumers(request: Request, asker: Asker, org: Org = "", entries: Entries = "") -> Response:
     """The consumers, with how many keys, clients and tags each ever had. Needs `analytics`.
 
     A token of some consumers sees these; one that is narrower by API, key or client sees none.
     """
     require(asker, "analytics")
+    if entries not in {"", "true", "false"}:
+        raise RequestError("entries: true or false is expected")
     found: dict[tuple[str, str], dict[str, Any]] = {}
     scope = _naming(asker.narrowed(org))
     for link in read_links(request.app.state.engine, scope.org):
         if scope.consumers is not None and link.consumer not in scope.consumers:
             continue
         empty = {"org": link.org, "id": link.consumer, "name": link.name, "links": 0}
-        found.setdefault((link.org, link.consumer), empty)["links"] += 1
+        one = found.setdefault((link.org, link.consumer), empty)
+        one["links"] += 1
+        if entries == "true":
+            start, end = edges_of(link, "UTC")
+            entry = {"kind": link.kind, "value": link.value, "from": start, "until": end}
+            one.setdefault("entries", []).append(entry)
     return answer({"data": list(found.values())})
 
 
