@@ -99,14 +99,15 @@ def test_the_breaker_stops_and_goes_on_when_closed(own_servers: Servers, tmp_pat
         wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
 
 
-def test_redis_is_killed_and_comes_back(own_servers: Servers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
+def test_redis_is_killed_and_comes_back(seconds: int, own_servers: Servers, tmp_path: Path) -> None:
     durable = ("--appendonly", "yes", "--appendfsync", "always")
     server = own_servers.start(*durable)
     with collector(tmp_path / "data", server) as running:
         push(server.client(), 0, 100)
         wait_for(lambda: stored(running) == 100, 5, "records")
         server.stop()
-        time.sleep(6)
+        time.sleep(seconds)
         began = time.monotonic()
         status, said = ready(running)
         assert status == 503

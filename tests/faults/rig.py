@@ -109,7 +109,7 @@ def write_config(folder: Path, port: int, **redis_settings: object) -> Path:
 def drain(config: Path, client: Any) -> None:
     """Collect until nothing is left in Redis, then end in good order."""
     process = Collecting(config)
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 600
     try:
         while time.monotonic() < deadline and waiting(client):
             assert process.status is None
