@@ -30,31 +30,33 @@ class Tyk(BaseHTTPRequestHandler):
     asked: ClassVar[list[str]] = []
 
     def do_GET(self) -> None:
-        if self.headers["X-Tyk-Authorization"] != SECRET:
-            return self.say(403, error("Attempted administrative access with invalid or missing key!"))
         address = urlsplit(self.path)
         parts = [unquote(part) for part in address.path.split("/")]
-        hashed = "hashed" in parse_qs(address.query)
-        match parts[1:]:
-            case ["tyk", "keys"]:
-                if self.hashing and not self.listing:
-                    return self.say(404, error("Hashed key listing is disabled in config (enable_hashed_keys_listing)"))
-                return self.say(200, {"keys": list(HASHES) if self.hashing else ["a secret key"]})
-            case ["tyk", "keys", key]:
-                self.asked.append(key)
-                if hashed and not self.hashing:
-                    return self.say(400, error("Key requested by hash but key hashing is not enabled"))
-                alias, org = HASHES.get(key, ("", "")) if hashed else ("ACME", ORG)
-                if not org:
-                    return self.say(404, error("Key not found"))
-                return self.say(200, {"alias": alias, "org_id": org, "rate": 1000, "access_rights": {}})
-            case ["tyk", "apis"]:
-                apis = [("o1", ORG, True), ("plain", ORG, False), ("o2", "else", True)]
-                return self.say(200, [{"api_id": a, "org_id": o, "use_oauth2": oauth} for a, o, oauth in apis])
-            case ["tyk", "oauth", "clients", api]:
-                return self.say(200, CLIENTS) if api == "o1" else self.say(404, error("OAuth client not found"))
-            case _:
-                return self.say(404, error("Not found"))
+        if self.headers["X-Tyk-Authorization"] != SECRET:
+            self.say(403, error("Attempted administrative access with invalid or missing key!"))
+        elif parts[:3] == ["", "tyk", "keys"]:
+            self.keys(parts[3:], hashed="hashed" in parse_qs(address.query))
+        elif parts == ["", "tyk", "apis"]:
+            apis = [("o1", ORG, True), ("plain", ORG, False), ("o2", "else", True)]
+            self.say(200, [{"api_id": a, "org_id": o, "use_oauth2": oauth} for a, o, oauth in apis])
+        elif parts == ["", "tyk", "oauth", "clients", "o1"]:
+            self.say(200, CLIENTS)
+        else:
+            self.say(404, error("Not found"))
+
+    def keys(self, named: list[str], *, hashed: bool) -> None:
+        self.asked.extend(named)
+        alias, org = (HASHES.get(named[0], ("", "")) if hashed else ("ACME", ORG)) if named else ("", "")
+        if not named and self.hashing and not self.listing:
+            self.say(404, error("Hashed key listing is disabled in config (enable_hashed_keys_listing)"))
+        elif not named:
+            self.say(200, {"keys": list(HASHES) if self.hashing else ["a secret key"]})
+        elif hashed and not self.hashing:
+            self.say(400, error("Key requested by hash but key hashing is not enabled"))
+        elif not org:
+            self.say(404, error("Key not found"))
+        else:
+            self.say(200, {"alias": alias, "org_id": org, "rate": 1000, "access_rights": {}})
 
     def say(self, status: int, body: Any) -> None:
         content = json.dumps(body).encode()
