@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from keytrail.cli.collecting import collecting
-from keytrail.collect import rivals
+from keytrail.collect import gaps, rivals
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreLimited
@@ -96,6 +96,32 @@ def test_the_breaker_stops_and_goes_on_when_closed(own_servers: Servers, tmp_pat
         one.breaker._share = 0.9  # as after a change of the settings
         one.breaker.close()
         wait_for(lambda: stored(running) == 60, 5, "records after closing")
+        wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
+
+
+def test_the_cap_stops_sealing_and_is_said(
+    own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "SHORTEST", timedelta(seconds=1))  # of what is noted as a gap
+    server = own_servers.start()
+    client = server.client()
+    client.rpush(PLAIN, *[b"\xc1"] * 60, *[encoded(number, PLAIN) for number in range(50)])
+    with collector(tmp_path, server, redis__cap_bytes=100_000) as running:
+        one = running.parts.collectors[0]
+        wait_for(lambda: bool(one.breaker.reason), 5, "tripped breaker")
+        push(client, 50, 500)
+        wait_for(lambda: client.llen(PLAIN) == 0, 5, "sealing up to the cap")
+        push(client, 550, 10)
+        wait_for(lambda: "held in Redis" in one.state.trouble.get("seal", ""), 5, "alarm")
+        status, said = ready(running)
+        assert status == 503
+        assert "held in Redis" in said
+        time.sleep(1)
+        assert client.llen(PLAIN) == 10, "left where it is"
+        one.breaker._share = 0.9  # as after a change of the settings
+        one.breaker.close()
+        wait_for(lambda: stored(running) == 560, 10, "everything")
+        wait_for(lambda: running.query("SELECT cause FROM gaps") == [("cap",)], 5, "gap")
         wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
 
 
