@@ -121,6 +121,9 @@ def test_taken_by_another_after_the_insert(server: Server, running: Product) -> 
         wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
     assert counts(running) == {len(LISTS) * EACH}
     assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
+    metrics = running.http.get("/metrics").text
+    for name in ("keytrail_takeovers_total", "keytrail_chunks_retried_total"):
+        assert f'{name}{{source="{source.name}"}} {len(LISTS)}.0' in metrics
 
 
 def test_a_rejected_record_stays_with_its_own_batch(
