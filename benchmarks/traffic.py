@@ -3,6 +3,7 @@
 import base64
 import gzip
 import json
+import uuid
 from collections.abc import Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -65,3 +66,17 @@ def write_capture(path: Path, blobs: Iterable[bytes]) -> None:
     with path.open("wb") as file:
         for blob in blobs:
             file.write(encoder.encode({"list": "analytics-tyk-system-analytics", "record": blob}) + b"\n")
+
+
+def recorded(records: int, days: int = 30) -> Iterator[bytes]:
+    """Records with geo whose requests and responses were recorded, each with an id of its own, about 2 kB each."""
+    for blob in with_geo(records, days):
+        record = msgspec.msgpack.decode(blob)
+        names = f"Host: api.example.com\r\nUser-Agent: {record['UserAgent']}\r\nAccept: application/json\r\n"
+        told = f"X-Request-Id: {uuid.uuid4()}\r\nContent-Type: application/json\r\n"
+        request = f"GET {record['RawPath']} HTTP/1.1\r\n{names}{told}Authorization: Bearer {uuid.uuid4().hex}\r\n\r\n"
+        response = f"HTTP/1.1 {record['ResponseCode']} OK\r\n{told}Content-Length: 40\r\n\r\n{uuid.uuid4()}"
+        record["RawRequest"], record["RawResponse"] = (
+            base64.b64encode(text.encode()).decode() for text in (request, response)
+        )
+        yield msgspec.msgpack.encode(record)

@@ -57,6 +57,7 @@ def main() -> None:
         rebuild,
         rejects,
         serve,
+        size,
         templates,
         token,
     )
