@@ -3,13 +3,15 @@
 import base64
 import json
 import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import msgpack
 
 from tests.cli.captures import lines_of
-from tests.cli.command import Ran
+from tests.cli.command import Ran, address_in, process
 
 Keytrail = Callable[..., Ran]
 # The capture is of 23 November 2026; one of its lines is moved to the first seconds of 2024.
@@ -52,3 +54,23 @@ def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path) -> None:
     assert "ok   ledger: every row of 1 batches is there" in keytrail("check", "--ledger").out
     again = keytrail("import", "--json", "-", stdin=old_line() + b"\n").json()
     assert (again["stored"], again["duplicate"]) == (0, 1)
+
+
+def test_a_server_makes_room_by_itself_and_says_so(keytrail: Keytrail, tmp_path: Path) -> None:
+    (tmp_path / "keytrail.toml").write_text(KEPT, encoding="utf-8")
+    assert keytrail("import", "--json", "-", stdin=old_line() + b"\n").json()["stored"] == 1
+    (tmp_path / "keytrail.toml").write_text(f"{KEPT}free_share = 0.9999\n", encoding="utf-8")
+    ran = keytrail("check")
+    assert re.search(
+        r"warn disk: .* GB free; below [\d,.]+ GB the oldest days of single records are dropped", ran.out
+    ), ran
+    at_once = "import keytrail.store.upkeep as u\nu.LOOK_EVERY = 0.1"
+    with process("serve", "--port", 0, "--data", tmp_path / "data", home=tmp_path, code=at_once) as serving:
+        with httpx.Client(base_url=address_in(serving), trust_env=False) as client:
+            answer = client.get("/readyz/collect")
+            assert (answer.status_code, "less than retention.free_share" in answer.text) == (503, True)
+        serving.until(r'"pruned".*\n')
+        assert serving.end(signal.SIGTERM) == 0
+    (pruned,) = (json.loads(line) for line in serving.said.splitlines() if '"pruned"' in line)
+    assert (pruned["from"], pruned["rows"], pruned["why"], pruned["level"]) == ("2024-01-01", 1, "disk", "warning")
+    assert keytrail("prune").out == "Nothing to take away.\n"
