@@ -21,7 +21,7 @@ from keytrail.demo.world import ORG_ID, build_world
 from keytrail.store.consumers import Link, replace_links
 from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.server import listen
-from tests.oracle.records import SECOND, Record, to_json
+from tests.oracle.records import SECOND, Record, from_msgpack, to_json
 from tests.product import ADMIN, TOKEN, Product, product, token_entry
 
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
@@ -52,14 +52,14 @@ class Site:
         folder: Of the store.
         address: Where it answers.
         end: The instant until which there are records.
-        blobs: The records of the first tenant, as a gateway writes them.
+        records: The records of the first tenant.
     """
 
     product: Product
     folder: Path
     address: str
     end: datetime
-    blobs: list[bytes]
+    records: list[Record]
 
 
 @dataclass
@@ -139,7 +139,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         gap = GapRow("the gateway's Redis", end - timedelta(hours=4.5), end - timedelta(hours=4), "down")
         Ledger(engine).add_gap(gap)
         with served(running.parts.service.app) as address:
-            yield Site(running, folder, address, end, blobs)
+            yield Site(running, folder, address, end, list(map(from_msgpack, blobs)))
 
 
 @contextlib.contextmanager
@@ -198,6 +198,11 @@ def browser() -> Iterator[Browser]:
         started.close()
 
 
+def signed_in(context: BrowserContext, site: Site, token: str) -> None:
+    """Give a browser profile a session, without loading the page that signing in leads to."""
+    context.request.post(f"{site.address}/signin", form={"token": token}, max_redirects=0)
+
+
 @pytest.fixture(scope="package")
 def tab(site: Site, browser: Browser) -> Iterator[Tab]:
     """Opens a page in the one tab of a token, which keeps what it has loaded: light, and of a usual width."""
@@ -207,7 +212,7 @@ def tab(site: Site, browser: Browser) -> Iterator[Tab]:
         if (token, scripts) not in kept:
             context = browser.new_context(java_script_enabled=scripts, reduced_motion="reduce")
             context.set_default_timeout(8_000)
-            context.request.post(f"{site.address}/signin", form={"token": token})
+            signed_in(context, site, token)
             kept[token, scripts] = Seen(context.new_page(), site.address)
         seen = kept[token, scripts]
         seen.page.set_viewport_size({"width": 1280, "height": 900})
@@ -245,7 +250,7 @@ def opened(site: Site, browser: Browser) -> Iterator[Open]:
         context.set_default_timeout(8_000)
         contexts.append(context)
         if token:
-            context.request.post(f"{site.address}/signin", form={"token": token})
+            signed_in(context, site, token)
         seen = Seen(context.new_page(), site.address)
         if path:
             seen.goto(path)

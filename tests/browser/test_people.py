@@ -7,7 +7,6 @@ from playwright.sync_api import expect
 from keytrail.demo.directory import directory
 from keytrail.demo.world import build_world
 from tests.browser.conftest import OTHER, Open, Site
-from tests.oracle.records import from_msgpack
 
 CONSUMER = "pellamoor-freight"
 
@@ -17,7 +16,7 @@ def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, opene
     held = {(link.kind, link.value) for link in links}
     hits = [
         record
-        for record in map(from_msgpack, site.blobs)
+        for record in site.records
         if record.response_code != -1 and {("key", record.api_key), ("client", record.oauth_id)} & held
     ]
     assert {kind for kind, _ in held} == {"key", "client"}
@@ -47,7 +46,7 @@ def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, opene
     seen.settled()
     expect(page.locator(".chip")).to_contain_text(links[0].name)
     newest = max(hits, key=lambda record: record.timestamp)
-    expect(page.locator("#p-log tbody tr").first).to_contain_text(newest.path)
+    expect(page.locator("#p-log tbody tr").first).to_contain_text(newest.raw_path)
     assert seen.faults == []
     # Another organisation does not even know of it.
     other = opened(f"/consumers/{CONSUMER}", token=OTHER)
