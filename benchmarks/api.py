@@ -63,10 +63,10 @@ def served(of: scale.Traffic, kept: Path | None, redis_url: str = "") -> Iterato
 
 
 @contextmanager
-def fed() -> Iterator[tuple[int, Feed]]:
-    """A Redis and what pushes records into it, not started."""
+def fed(rate: int = RATE) -> Iterator[tuple[int, Feed]]:
+    """A Redis and what pushes so many records a second into it, not started."""
     with tempfile.TemporaryDirectory() as folder, ValkeyServer(data_dir=Path(folder) / "redis", save="") as running:
-        yield running.port, Feed(redis.Redis(port=running.port), [NAME], traffic.recent(50_000, 600))
+        yield running.port, Feed(redis.Redis(port=running.port), [NAME], traffic.recent(50_000, 600), rate)
 
 
 def span(days: int) -> str:
@@ -191,7 +191,7 @@ def at_once(client: httpx.Client, pid: int, feed: Feed) -> dict[str, float]:
     taken.sort()
     rate = len(taken) / SECONDS
     say(
-        f"{CLIENTS} clients at once while {RATE:,} records/s arrive",
+        f"{CLIENTS} clients at once while {feed.rate:,} records/s arrive",
         f"{rate:.0f} requests/s, p50 {at(taken, 0.5) * 1000:.0f} ms, p99 {at(taken, 0.99) * 1000:.0f} ms",
         f"{SECONDS:.0f} s, {(resident_memory(pid) - before) / 1e6:+,.0f} MB",
     )

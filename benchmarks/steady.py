@@ -68,11 +68,12 @@ def steady(blobs: list[bytes], lists: int) -> dict[str, float]:
 
 
 class Feed(threading.Thread):
-    """Pushes records at a steady rate, to one list after the other."""
+    """Pushes so many records a second, to one list after the other."""
 
-    def __init__(self, client: "redis.Redis", names: list[str], blobs: list[bytes]) -> None:
+    def __init__(self, client: "redis.Redis", names: list[str], blobs: list[bytes], rate: int = RATE) -> None:
         super().__init__()
         self.pushed = 0
+        self.rate = rate
         self._client = client
         self._names = names
         self._blobs = blobs
@@ -80,7 +81,7 @@ class Feed(threading.Thread):
 
     def run(self) -> None:
         """Push until told to stop."""
-        count = int(RATE * EVERY)
+        count = int(self.rate * EVERY)
         due = time.monotonic()
         turn = 0
         while not self._end.is_set():
