@@ -6,7 +6,8 @@ from dataclasses import replace
 import pytest
 
 from keytrail.query import raw
-from keytrail.query.raw import Place, places, rows_at
+from keytrail.query.raw import places, rows_at
+from keytrail.query.records import Place
 from keytrail.query.request import Filter, Query, Scope
 from keytrail.query.zones import Span
 from tests.oracle.records import SECOND, Record, to_json
@@ -77,6 +78,6 @@ def test_a_place_tells_no_more_than_may_be_seen(running: Product) -> None:
 def test_a_row_that_is_gone_is_left_out(running: Product) -> None:
     engine = running.parts.engine
     found = places(engine, question(limit=1))
-    gone = Place(found[0].time, found[0].batch, 4_000_000)
+    gone = Place(found[0].time, found[0].batch_id, 4_000_000)
     (chunk,) = rows_at(engine, question(), [gone, *found], ["time", "path", "tags"])
     assert chunk == [{"time": START * 1000 + 4, "path": "/8", "tags": []}]

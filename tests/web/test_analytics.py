@@ -155,6 +155,10 @@ FAULTS: list[tuple[Any, str]] = [
     ({"step": "week"}, "step: 'week' is not one of minute, hour, day, month"),
     ({"order": ["-error"]}, "order: 'error' is not asked for"),
     ({"metrics": ["latency_histogram"], "order": ["latency_histogram"]}, "order: latency_histogram can't be sorted by"),
+    (
+        {"metrics": ["latency_histogram"], "dimensions": ["path"], "limit": 1001},
+        "limit: a whole number from 1 to 1000 is expected",
+    ),
     ({"limit": 0}, "limit: a whole number from 1 to 100000"),
     ({"limit": 1001, "step": "day", "dimensions": ["api"]}, "limit: a whole number from 1 to 1000 "),
     ({"offset": 1.5}, "offset: a whole number"),

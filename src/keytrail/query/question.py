@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import RequestError
-from keytrail.query.catalog import DIMENSIONS, METRICS
+from keytrail.query.catalog import DIMENSIONS, HISTOGRAM, METRICS
 from keytrail.query.conditions import parse_condition
 from keytrail.query.ranges import PRESETS, Range, before, between, named
 from keytrail.query.request import Condition, Order
@@ -17,7 +17,7 @@ MOST_METRICS: Final = 40
 MOST_ROWS: Final = 100_000
 """Rows of an answer; with steps, rows times steps."""
 MOST_GROUPS: Final = 1_000
-"""Rows of an answer that each have steps or an earlier value of their own."""
+"""Rows of an answer that each have steps, an earlier value or a histogram of their own."""
 DEFAULT_LIMIT: Final = 100
 PREVIOUS: Final = "previous"
 DEFAULT_RANGE: Final = "last_24_hours"
@@ -33,7 +33,8 @@ FIELDS: Final = {
     "step": "`minute`, `hour`, `day` or `month`: a row per step of the zone's clock, gaps filled",
     "order": "names of asked metrics or dimensions to sort by, `-` in front for descending; "
     "the first metric, descending, if not given",
-    "limit": f"rows at most, {DEFAULT_LIMIT} if not given; up to {MOST_ROWS}, {MOST_GROUPS} with `step` or `compare`",
+    "limit": f"rows at most, {DEFAULT_LIMIT} if not given; up to {MOST_ROWS}, {MOST_GROUPS} with `step`, "
+    "`compare` or a histogram",
     "offset": "rows to leave out before the first",
     "totals": "true: also the numbers of everything, not only of the rows",
     "compare": "`previous` for the period before, or `{from, to}`: rows carry the earlier numbers and their change",
@@ -95,7 +96,8 @@ def parse(fields: Mapping[str, Any], *, default_zone: str, now: int | None = Non
     asked = _range(given, zone_name, int(time.time() * 1000) if now is None else now)
     step = _step(given)
     compare = _compare(given, asked, zone_name)
-    most = MOST_GROUPS if dimensions and (step or compare) else MOST_ROWS
+    histogram = any(METRICS[name].unit == HISTOGRAM for name in metrics)
+    most = MOST_GROUPS if dimensions and (step or compare or histogram) else MOST_ROWS
     return Question(
         range=asked,
         metrics=metrics,

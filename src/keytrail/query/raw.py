@@ -5,11 +5,12 @@ a bounded number at a time. So a page costs no more than its rows, and what arri
 """
 
 from collections.abc import Iterator, Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from keytrail.query.build import conditions, instant, within
 from keytrail.query.join import join
 from keytrail.query.kept import all_kept
+from keytrail.query.records import Place
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
 from keytrail.record import BY_COLUMN, Kind
@@ -18,20 +19,6 @@ from keytrail.store.tables import RAW
 
 ROWS_AT_ONCE: Final = 500
 """Rows that one statement reads whole: a row with a recorded request and response may have 128 kB."""
-
-
-class Place(NamedTuple):
-    """Which row of the raw table: no two are the same, and their order is the order of the rows.
-
-    Attributes:
-        time: Instant in ms since the epoch.
-        batch: Batch that brought it.
-        seq: Place in the batch.
-    """
-
-    time: int
-    batch: str
-    seq: int
 
 
 def places(engine: Engine, query: Query) -> list[Place]:
@@ -83,7 +70,7 @@ def rows_at(
     for start in range(0, len(found), ROWS_AT_ONCE):
         chunk = found[start : start + ROWS_AT_ONCE]
         statement = Statement()
-        ids = statement.bind([(place.batch, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
+        ids = statement.bind([(place.batch_id, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
         sql = (
             f"SELECT toUnixTimestamp64Milli(time), batch_id, seq, {', '.join(read)} FROM {RAW} "
             f"WHERE {' AND '.join(conditions(query, statement))} "

@@ -1,6 +1,6 @@
 """The own query API: any metric by any dimensions, and the catalogue of what can be asked."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
 import msgspec
@@ -27,9 +27,6 @@ from keytrail.web.system import answer, principal
 
 LARGEST_BODY: Final = 256 * 1024
 """Bytes of a question."""
-
-_LISTS: Final = frozenset({"metrics", "dimensions", "order"})
-_STRUCTURED: Final = frozenset({"filter", "limit", "offset", "totals", "explain"})
 
 _NAMES: Final = {"type": "array", "items": {"type": "string"}}
 CONDITION_SCHEMA: Final = {
@@ -171,25 +168,32 @@ def _documented(
 def query_by_link(request: Request, asker: Asker, org: Org = "", format: Format = "") -> Response:
     """The same by GET, so that a question fits into a link: lists as comma lists, `filter` as JSON."""
     require(asker, "analytics")
-    return _answered(request, asker, org, format, fields_of(request.query_params.multi_items()))
+    given = [(name, value) for name, value in request.query_params.multi_items() if name != "format"]
+    return _answered(request, asker, org, format, fields_of(given, _TYPES))
 
 
-def fields_of(parameters: Iterable[tuple[str, str]]) -> dict[str, Any]:
-    """The fields of a question from the parameters of a link.
+def fields_of(parameters: Iterable[tuple[str, str]], types: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """The fields of a question from the parameters of a link: lists with commas, and JSON for what is no text.
+
+    Args:
+        parameters: Names and values.
+        types: The JSON schema of each field that is not simply a text.
 
     Raises:
         RequestError: One that should be JSON is not; the message begins with its name.
     """
     fields: dict[str, Any] = {}
     for name, value in parameters:
-        if name in {"org", "format"} or not value:
+        if name == "org" or not value:
             continue
-        if name in _LISTS:
+        schema = types.get(name, {"type": "string"})
+        kinds = {option.get("type") for option in schema.get("oneOf", [schema])}
+        if kinds == {"array"}:
             fields.setdefault(name, []).extend(item.strip() for item in value.split(",") if item.strip())
-        elif name in _STRUCTURED or (name == "compare" and value.startswith("{")):
-            fields[name] = decoded(name, value.encode())
-        else:
+        elif "string" in kinds and not ("object" in kinds and value.startswith("{")):
             fields[name] = value
+        else:
+            fields[name] = decoded(name, value.encode())
     return fields
 
 

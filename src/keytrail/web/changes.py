@@ -26,13 +26,13 @@ from keytrail.web.analytics import (
     Org,
     body_of,
     decoded,
+    fields_of,
 )
 from keytrail.web.auth import Principal, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.problems import problem
 from keytrail.web.system import answer
 
-_STRUCTURED: Final = frozenset({"filter", "least_hits", "limit"})
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "filter": CONDITION_SCHEMA,
     "range": {"type": "string", "enum": list(PRESETS)},
@@ -102,13 +102,7 @@ def _documented(
 def changes_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
     """The same by GET, so that it fits into a link: `filter` as JSON."""
     require(asker, "analytics")
-    fields: dict[str, Any] = {}
-    for name, value in request.query_params.multi_items():
-        if name == "org" or not value:
-            continue
-        structured = name in _STRUCTURED or (name == "baseline" and value.startswith("{"))
-        fields[name] = decoded(name, value.encode()) if structured else value
-    return _answered(request, asker, org, fields)
+    return _answered(request, asker, org, fields_of(request.query_params.multi_items(), _TYPES))
 
 
 def _answered(request: Request, asker: Principal, org: str, fields: Any) -> Response:
