@@ -32,6 +32,7 @@ def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path) -> None:
     assert ran.json()["stored"] == 1, ran
     assert keytrail("prune").out == "Nothing to take away.\n"
     (tmp_path / "keytrail.toml").write_text(KEPT.replace("20000", "400"), encoding="utf-8")
+    assert "ok   retention: 1 rows (raw) go next; keytrail prune shows them\n" in keytrail("check").out
     shown = keytrail("prune")
     assert re.fullmatch(
         r"requests from 2024-01-01 until 2024-01-02: raw, 1 rows, 0\.0 MB\n"
@@ -41,6 +42,7 @@ def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path) -> None:
     assert [step["waits"] for step in keytrail("prune", "--json").json()["to_prune"]] == [False]
     assert [step["table"] for step in keytrail("prune", "--apply", "--json").json()["pruned"]] == ["requests"]
     assert keytrail("prune").out == "Nothing to take away.\n"
+    assert "ok   retention: nothing is to go\n" in keytrail("check").out
     days = ("--from", "2024-01-01", "--to", "2024-01-01")
     ran = keytrail("rebuild", *days)
     assert (ran.status, ran.err) == (

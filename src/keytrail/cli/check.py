@@ -112,6 +112,7 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
             yield from _look_at_store(reached, settings)
             if directory is None and reached.here:
                 yield from _look_at_server(reached.here.engine)
+            yield _retention(reached.get("/api/v1/prune").json()["data"])
             if ledger:
                 import msgspec
 
@@ -163,6 +164,19 @@ def _look_at_server(engine: "Engine") -> Iterator[Finding]:
 
     for found in inspect_server(engine):
         yield Finding(found.name, found.good, found.text, "warning" if found.warning else "")
+
+
+def _retention(steps: list[dict[str, Any]]) -> Finding:
+    """What goes with the next pruning, and what stays though it should not."""
+    going = sorted({step["what"] for step in steps if not step["waits"]})
+    waiting = sorted({step["from"] for step in steps if step["waits"]})
+    if waiting:
+        text = f"records of {waiting[0]} stay while a batch of theirs is not confirmed: run its import again"
+        return Finding("retention", True, text, "warning")
+    if going:
+        rows = sum(step["rows"] for step in steps)
+        return Finding("retention", True, f"{rows:,} rows ({', '.join(going)}) go next; keytrail prune shows them")
+    return Finding("retention", True, "nothing is to go")
 
 
 _BATCHES_SHOWN = 5
