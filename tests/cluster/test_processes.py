@@ -1,6 +1,7 @@
 """Processes without a disk: several collectors on one Redis, servers that only answer, and what check says of it."""
 
 import base64
+import contextlib
 import json
 import signal
 import time
@@ -18,9 +19,9 @@ from tests.acceptance.test_captures import DAY, ORGS, read_expected
 from tests.cli.captures import lines_of, varied
 from tests.cli.command import Process, Ran, address_in, process, run
 from tests.cluster.front import CLUSTER, PASSWORD
-from tests.cluster.fronts import Server
+from tests.cluster.fronts import Server, front
 from tests.collect.redis_servers import Server as Redis
-from tests.collect.redis_servers import Servers, servers, wait_for
+from tests.collect.redis_servers import Servers, free_port, servers, wait_for
 
 LISTS = ["analytics-tyk-system-analytics", *(f"analytics-tyk-system-analytics_{number}" for number in range(4))]
 
@@ -36,13 +37,13 @@ def redis(redis_servers: Servers) -> Redis:
     return redis_servers.start()
 
 
-def configure(home: Path, server: Server, redis: Redis, database: str, more: str = "") -> None:
+def configure(home: Path, server: Server, redis: Redis, database: str, more: str = "", cluster: str = CLUSTER) -> None:
     """Settings, and the tables, as the first start would make them."""
     (home / "keytrail.toml").write_text(
         f"""
 [store]
 url = "{server.url(database)}"
-cluster = "{CLUSTER}"
+cluster = "{cluster}"
 [redis]
 url = "redis://127.0.0.1:{redis.port}/0"
 {more}
@@ -116,8 +117,8 @@ def test_two_collect_and_one_answers(server: Server, redis: Redis, tmp_path: Pat
     assert not list(tmp_path.glob("data*")), "a server's store needs no folder"
 
 
-def stored_rows(server: Server, database: str) -> int:
-    with opened(load(overrides={"store.url": server.url(database), "store.cluster": CLUSTER})) as store:
+def stored_rows(server: Server, database: str, cluster: str = CLUSTER) -> int:
+    with opened(load(overrides={"store.url": server.url(database), "store.cluster": cluster})) as store:
         return int(store.engine.query("SELECT count() FROM requests").rows[0][0])
 
 
@@ -148,6 +149,31 @@ def test_a_collector_that_is_killed_leaves_its_batches_to_the_others(
                 each.clear_up()
     assert stored_rows(server, "killed") == len(lines)
     assert run("check", "--ledger", home=tmp_path).status == 0
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("cluster", ["", CLUSTER], ids=["server", "cluster"])
+def test_a_server_that_is_killed_loses_and_doubles_nothing(redis: Redis, tmp_path: Path, cluster: str) -> None:
+    """Two collectors go on when it is there again, mend what it lost, and wait for each other to do so."""
+    port, lines = free_port(), varied(lines_of(), 20)
+    with contextlib.ExitStack() as stack:
+        server = stack.enter_context(front(tmp_path / "front", "--port", str(port)))
+        configure(tmp_path, server, redis, "killed_server", cluster=cluster)
+        collecting = [stack.enter_context(process("collect", home=tmp_path)) for _ in range(2)]
+        for each in collecting:
+            each.until('"event": ?"ready"')
+        for part in range(12):
+            push(redis, lines[part::12])
+            time.sleep(0.3 + 0.17 * (part % 5))
+            server.process.kill()
+            server.process.wait()
+            server = stack.enter_context(front(tmp_path / "front", "--port", str(port)))
+        wait_for(lambda: stored_rows(server, "killed_server", cluster) >= len(lines), seconds=180, what="every record")
+        for each in collecting:
+            assert each.end(signal.SIGTERM) == 0
+        assert stored_rows(server, "killed_server", cluster) == len(lines)
+        ran = run("check", "--ledger", home=tmp_path)
+        assert "FAIL" not in ran.out, ran.out
 
 
 @pytest.mark.parametrize(
