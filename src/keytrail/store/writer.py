@@ -132,11 +132,12 @@ class Writer:
         with self._one_at_a_time:
             if any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in self._repeats(chunk)):
                 return Written(0, 0, chunk.taken)
+            # Who has a turn may be erasing somebody, so who that is can be asked only afterwards.
+            self._turns.wait()
             chunk, erased = self._without_erased(chunk)
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
             if chunk.rows.num_rows:
-                self._turns.wait()
                 # What was stored together with others went in under another token.
                 if chunk.attempt == 1 or self._count(chunk) != chunk.rows.num_rows:
                     self._engine.insert(RAW, chunk.rows, token)
@@ -158,13 +159,13 @@ class Writer:
             StoreError: They could not be written; write each by itself, with a higher `attempt`.
         """
         with self._one_at_a_time:
+            self._turns.wait()
             cleared = [self._without_erased(chunk) for chunk in chunks]
             chunks = [chunk for chunk, _ in cleared]
             names = "|".join(f"{chunk.batch_id}:{chunk.offset}" for chunk in chunks)
             token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
             rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
             if rows.num_rows:
-                self._turns.wait()
                 self._engine.insert(RAW, rows, token)
             ledger = pa.concat_tables([_ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
             self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
