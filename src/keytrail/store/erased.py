@@ -178,9 +178,12 @@ class Erased:
             return rows, []
         gone: Any = None
         for kind, column in COLUMNS.items():
-            mine = [one for one in self._all if one.kind == kind]
+            mine: dict[str, dict[str, list[Remembered]]] = {}
+            for one in self._all:
+                if one.kind == kind:
+                    mine.setdefault(one.salt, {}).setdefault(one.digest, []).append(one)
             for value in _distinct(rows, column) if mine else ():
-                for one in (each for each in mine if each.is_of(value)):
+                for one in _those(mine, value):
                     hit = _rows_of(rows, one.subject(value))
                     if one.anonymous:
                         rows = _anonymised(rows, hit, one.kind, value, one.anonymous)
@@ -192,11 +195,16 @@ class Erased:
         return rows.filter(pc.invert(gone)), places
 
 
+def _those(by_salt: dict[str, dict[str, list[Remembered]]], value: str) -> list[Remembered]:
+    """Those who are a value, however many are remembered: one digest for each salt, of which a store mostly has one."""
+    return [one for salt, by_digest in by_salt.items() for one in by_digest.get(digest_of(salt, value), ())]
+
+
 def _distinct(rows: pa.Table, column: str) -> list[str]:
     values = rows.column(column)
     if column == COLUMNS["tag"]:
         values = pc.list_flatten(values)
-    return [value for value in pc.unique(values.cast(pa.string())).to_pylist() if value]
+    return [value for value in pc.unique(values).to_pylist() if value]
 
 
 def _rows_of(rows: pa.Table, subject: Subject) -> Any:
