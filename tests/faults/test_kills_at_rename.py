@@ -11,10 +11,12 @@ from pathlib import Path
 import pytest
 
 from keytrail.store.tables import RAW, ROLLUPS
-from tests.faults.process import FORKING, count_down, die_at_rename
+from tests.faults.process import FORKING, LINUX, count_down, die_at_rename
 from tests.product import product
 from tests.store.test_writer import RECORDS, ROUND, counted, exact, write
 from tests.store.test_writer import chunk as chunk_of
+
+pytestmark = pytest.mark.skipif(not LINUX, reason="the engine's call can't be replaced here")
 
 COUNT = 60
 # The chunk begins on 27 February, with a record every hour. Raw rows have a part for each day, rollups for each month.
