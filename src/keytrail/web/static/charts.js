@@ -124,12 +124,13 @@
         // Axes of its own, or it would take its share of the other bars' room.
         xAxisIndex: 1,
         yAxisIndex: 1,
-        z: 0,
+        // Over the bars: what was counted in such a step is not all.
+        z: 5,
         silent: true,
         animation: false,
         barWidth: "100%",
         data: data.labels.map((_, at) => (gone.has(at) ? 1 : null)),
-        itemStyle: { color: colour("sunken"), decal: hatch },
+        itemStyle: { color: "rgba(127, 127, 127, 0.14)", decal: hatch },
       });
     }
     return {

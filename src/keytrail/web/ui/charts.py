@@ -127,7 +127,7 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
             figures.ms(now.get("gateway_overhead"), hits),
             figures.delta(now.get("gateway_overhead"), before.get("gateway_overhead"), better="down"),
             spark("gateway_overhead"),
-            note=f"of {now.get('gateway_overhead', 0) + now.get('upstream_latency', 0):,.0f} ms in the mean",
+            note=f"of {now['gateway_overhead'] + now['upstream_latency']:,.0f} ms in the mean" if hits else "",
         ),
     ]
     if not of_key:
