@@ -18,6 +18,9 @@ DAY = "23/11/2026/23/11/2026"
 SPAN = "from=2026-11-23&to=2026-11-23"
 KEY = "0cf682d6a7c977da"
 FILTER = '{"dimension": "code", "operator": "greater", "value": 399}'
+OF_ACME = '{"dimension": "consumer", "operator": "is", "value": "acme"}'
+DIRECTORY = f"consumer,kind,value,until\nacme,key,{KEY},2026-11-23T12:28:31Z\nrest,key,00000000,\n"
+TEMPLATES = {"templates": [{"pattern": "/{first}"}, {"pattern": "/{first}/{second}"}]}
 PATHS = [
     f"/api/activity/keys/endpoint/{KEY}/{DAY}?p=1",
     f"/api/activity/keys/{DAY}?p=-1",
@@ -31,6 +34,7 @@ PATHS = [
     f"/api/v1/query?{SPAN}&metrics=hits,p50_latency&dimensions=key&step=hour&limit=20",
     f"/api/v1/query?{SPAN}&metrics=hits,p99_upstream_latency&dimensions=country,tag&compare=previous",
     f"/api/v1/query?{SPAN}&zone=Asia/Kolkata&metrics=hits&dimensions=consumer,path&filter={FILTER}",
+    f"/api/v1/query?{SPAN}&metrics=hits,distinct_endpoints&filter={OF_ACME}",
     f"/api/v1/changes?{SPAN}",
     f"/api/v1/requests?{SPAN}&limit=7",
     "/api/v1/consumers",
@@ -39,7 +43,7 @@ PATHS = [
     "/api/v1/rebuild",
     "/api/v1/prune",
 ]
-EMPTY = ("/api/v1/consumers", "/api/v1/prune")
+EMPTY = ("/api/v1/prune",)
 """What has nothing to tell about these records, but is asked all the same."""
 
 
@@ -61,6 +65,9 @@ def stores(server: Server) -> Iterator[dict[str, Product]]:
             )
         for store in (plain, one, four):
             assert store.parts.intake.take("batch", 0, lines, following="", attempt=1, origin="", org=None).stored
+            rights = {"Authorization": TOKEN}
+            assert store.http.put("/api/v1/consumers", content=DIRECTORY, headers=rights).status_code == 200
+            assert store.http.put("/api/v1/templates", json=TEMPLATES, headers=rights).status_code == 200
         yield {"": plain, CLUSTER: one, FOUR: four}
 
 
