@@ -62,6 +62,11 @@ def test_other_baselines_and_what_can_not_be_compared(opened: Open) -> None:
     seen = opened("/changes?by=endpoint")
     page = seen.page
     expect(page.locator("#p-errors thead th").first).to_have_text("Endpoint")
+    page.get_by_role("link", name="Consumer", exact=True).click()
+    seen.settled()
+    expect(page.locator("#p-errors tbody tr").first.locator("a.main")).to_have_text("Pellamoor Freight")
+    page.go_back()
+    expect(page.locator("#p-errors thead th").first).to_have_text("Endpoint")
     page.get_by_role("link", name="Last week").click()
     seen.settled()
     assert "baseline=last_week" in page.url

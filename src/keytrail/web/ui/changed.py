@@ -30,11 +30,11 @@ from keytrail.query.zones import DAY, MINUTE, Span, zone
 from keytrail.web.changes import content
 from keytrail.web.rows import neutral
 from keytrail.web.ui import charts, figures
-from keytrail.web.ui.ask import Desk, Row
+from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_requests
 from keytrail.web.ui.pages import AtDesk, gaps_of, show
 from keytrail.web.ui.panels import Panel, once
-from keytrail.web.ui.rankings import key_name, key_path
+from keytrail.web.ui.rankings import consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings
 
 router = APIRouter(include_in_schema=False)
@@ -43,7 +43,7 @@ API: Final = "/api/v1/changes"
 ROWS: Final = 20
 PREVIOUS: Final = "previous"
 BASELINE_TITLES: Final = {PREVIOUS: "Period before", "yesterday": "Yesterday", "last_week": "Last week"}
-GROUP_TITLES: Final = {"key_endpoint": "Key and endpoint", "key": "Key", "endpoint": "Endpoint"}
+GROUP_TITLES: Final = {"key_endpoint": "Key and endpoint", "key": "Key", "endpoint": "Endpoint", "consumer": "Consumer"}
 DIRECTION_TITLES: Final = {WORSE: "Worse", BETTER: "Better", BOTH: "Both"}
 SAMPLES: Final = (5, DEFAULT_LEAST_HITS, 100)
 """Least numbers of requests that are offered."""
@@ -62,6 +62,7 @@ class Choice:
 @router.get("/changes")
 def changed(request: Request, desk: AtDesk) -> Response:
     """Who contributes how much to the change in errors and in p95, against a baseline."""
+    names: Names = request.app.state.names
     zone_name, baseline = desk.state.range.zone, _baseline(desk)
     asks = _asked(desk, baseline, ROWS)
     question = parse_changes(asks, default_zone=zone_name)
@@ -100,7 +101,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
                 kind,
                 title,
                 "changed",
-                partial(_table, desk, kind, told),
+                partial(_table, desk, names, kind, told),
                 size="table",
                 sheet=partial(_sheet, desk, baseline, kind),
             )
@@ -115,7 +116,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
         compares=False,
         title="What changed",
         question=question,
-        choices=_choices(desk, baseline, question),
+        choices=_choices(desk, baseline, question, consumers=bool(names.consumers(desk))),
         instead=_instead(desk, baseline),
         against_text=_span_text(question.baseline.spans, zone_name),
         range_text=_span_text(question.range.spans, zone_name),
@@ -171,7 +172,9 @@ def _baseline_spans(desk: Desk, baseline: str, question: ChangesQuestion) -> tup
     return ranges.earlier(whole, BASELINES[baseline]).spans
 
 
-def _choices(desk: Desk, baseline: str, question: ChangesQuestion) -> list[tuple[str, list[Choice]]]:
+def _choices(
+    desk: Desk, baseline: str, question: ChangesQuestion, *, consumers: bool
+) -> list[tuple[str, list[Choice]]]:
     """The alternatives of the page, each row with its title."""
     state = desk.state
 
@@ -194,6 +197,7 @@ def _choices(desk: Desk, baseline: str, question: ChangesQuestion) -> list[tuple
             [
                 Choice(title, link("by", name, DEFAULT_GROUP), GROUPS[name] == question.group)
                 for name, title in GROUP_TITLES.items()
+                if name != "consumer" or consumers
             ],
         ),
         (
@@ -265,22 +269,27 @@ def _was(value: float | None) -> str:
     return "no request before" if value is None else f"was {value:,.0f} ms"
 
 
-def _table(desk: Desk, kind: str, told: Callable[[], Row]) -> Row:
+def _table(desk: Desk, names: Names, kind: str, told: Callable[[], Row]) -> Row:
     """The rows of one list, each with its links."""
     found = told()[kind]
     return {
         "kind": kind,
         "change": found["change"],
         "rest": found["rest"],
-        "rows": [_line(desk, kind, row) for row in found["rows"]],
+        "rows": [_line(desk, names, kind, row) for row in found["rows"]],
         "judged": told()["judged"],
     }
 
 
-def _line(desk: Desk, kind: str, row: Row) -> Row:
+def _line(desk: Desk, names: Names, kind: str, row: Row) -> Row:
     state = desk.state
-    name, beside = key_name(row["key"], row["alias"]) if row["key"] is not None else ("", "")
-    where = {name: row[name] for name in ("key", "api", "path") if row[name] is not None}
+    name, beside, who_href = "", "", ""
+    if row["key"] is not None:
+        name, beside = key_name(row["key"], row["alias"])
+        who_href = state.without("key").link(key_path(row["key"]))
+    elif consumer := row.get("consumer"):
+        name, who_href = names.consumer(desk, consumer), state.without("consumer").link(consumer_path(consumer))
+    where = {name: row[name] for name in ("consumer", "key", "api", "path") if row.get(name) is not None}
     began = figures.instant(row["since"])
     local = zone(state.range.zone)
     return {
@@ -289,7 +298,7 @@ def _line(desk: Desk, kind: str, row: Row) -> Row:
         "name": name,
         "beside": beside,
         "tone": f"c{row['code_class'][0]}" if row["code_class"][0].isdigit() else "c0",
-        "key_href": "" if row["key"] is None else state.without("key").link(key_path(row["key"])),
+        "who_href": who_href,
         "path_href": "" if row["path"] is None else state.only("/endpoint", **where),
         "class_href": state.pick("code_class", row["code_class"]),
         "origin_href": state.pick("error_origin", row["origin"]) if kind == "errors" and row["origin"] else "",
