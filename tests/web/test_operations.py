@@ -38,6 +38,25 @@ def test_the_pipeline_shows_others_nothing(running: Product) -> None:
     assert running.http.get("/api/v1/pipeline", headers={"Authorization": "sender"}).status_code == 403
 
 
+@pytest.mark.parametrize(
+    ("body", "status", "said"),
+    [
+        (b"{", 400, "the body: "),
+        (b'{"key": 1}', 400, "the body: Expected `str`, got `int`"),
+        (b"{}", 400, "one of key, ip, consumer and again says whom to erase"),
+        (b'{"key": "a", "ip": "b"}', 400, "one of key, ip, consumer and again says whom to erase"),
+        (b'{"consumer": "nobody"}', 404, "no consumer 'nobody' is in the directory"),
+        (b" " * (1024 * 1024 + 1), 413, "an erasure has at most 1048576 bytes"),
+    ],
+)
+def test_whom_to_erase(running: Product, body: bytes, status: int, said: str) -> None:
+    answer = running.http.post("/api/v1/erase", content=body, headers={"Authorization": ADMIN})
+    assert (answer.status_code, said in answer.json()["Message"]) == (status, True), answer.text
+    for token in ("", TOKEN, "admin of one"):
+        refused = running.http.post("/api/v1/erase", content=b"{}", headers={"Authorization": token} if token else {})
+        assert refused.status_code == (403 if token else 401)
+
+
 def test_rebuild(running: Product) -> None:
     running.put_lines(lines_of()[20:40])
     tables = [rollup.table for rollup in ROLLUPS]

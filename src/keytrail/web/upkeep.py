@@ -3,7 +3,7 @@
 import re
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, Final, cast
 
 import msgspec
 import structlog
@@ -11,7 +11,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import Forbidden, RequestError, StoreError
+from keytrail.errors import Forbidden, RequestError, StoreError, TooLarge
 from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
@@ -21,6 +21,9 @@ from keytrail.web.pipeline import Operations
 from keytrail.web.system import answer, principal
 
 log = structlog.get_logger("keytrail.web")
+
+LARGEST: Final = 1024 * 1024
+"""Bytes of a body that says whom to erase; a receipt has 400 for each value."""
 
 router = APIRouter(tags=["operations"], dependencies=WITH_TOKEN)
 
@@ -117,7 +120,7 @@ class Erasure:
 
 @router.post(
     "/api/v1/erase",
-    responses=problems(),
+    responses=problems(413),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -142,9 +145,13 @@ async def erase(request: Request, asker: Asker) -> Response:
     The body says whom, so that no log of addresses has it. Needs `admin` for all organisations.
     """
     everything(asker)
-    body = await request.body()
+    body = bytearray()
+    async for piece in request.stream():
+        body += piece
+        if len(body) > LARGEST:
+            raise TooLarge(f"an erasure has at most {LARGEST} bytes")
     try:
-        wanted = msgspec.json.decode(body, type=Erasure)
+        wanted = msgspec.json.decode(bytes(body), type=Erasure)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"the body: {error}") from None
     return answer(await run_in_threadpool(_erase, request, wanted))
