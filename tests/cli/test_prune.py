@@ -5,10 +5,12 @@ import json
 import re
 import signal
 from collections.abc import Callable
+from datetime import datetime, tzinfo
 from pathlib import Path
 
 import httpx
 import msgpack
+import pytest
 
 from tests.cli.captures import lines_of
 from tests.cli.command import Ran, address_in, process
@@ -26,9 +28,19 @@ def old_line() -> bytes:
     return json.dumps({**item, "record": base64.b64encode(msgpack.packb(record)).decode()}).encode()
 
 
-def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path) -> None:
+class AtTheTime(datetime):
+    """A clock that stands where the old line was made."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "AtTheTime":
+        return cls.fromtimestamp(OLD, tz)
+
+
+def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keytrail.toml").write_text(KEPT, encoding="utf-8")
-    ran = keytrail("import", "--json", "-", stdin=old_line() + b"\n")
+    with monkeypatch.context() as then:
+        then.setattr("keytrail.store.writer.datetime", AtTheTime)
+        ran = keytrail("import", "--json", "-", stdin=old_line() + b"\n")
     assert ran.json()["stored"] == 1, ran
     assert keytrail("prune").out == "Nothing to take away.\n"
     (tmp_path / "keytrail.toml").write_text(KEPT.replace("20000", "400"), encoding="utf-8")

@@ -93,6 +93,7 @@ def everything(store: Product) -> str:
 def prune(store: Product) -> None:
     """Take the raw rows of the first day away."""
     keeps = Retention(raw_days=10)
+    store.came_in_time()
     Pruning(store.parts.engine, store.parts.writer, keeps, None, Metrics()).run(TODAY)
     assert counts(store)[RAW] == len(LINES) - 10
 

@@ -79,6 +79,7 @@ def filled(store: Product) -> Iterator[Product]:
     assert store.parts.intake.take(
         BATCH["many"], 0, LINES, following="", attempt=1, origin="t", org=None
     ).stored == len(LINES)
+    store.came_in_time()
     yield store
     store.empty()
     store.parts.engine.command(f"TRUNCATE TABLE {RETAINED}")
@@ -131,6 +132,22 @@ def test_what_is_older_goes_in_whole_partitions(filled: Product) -> None:
     assert pruning(filled).plan(NOW) == []
     verified = verify(engine, filled.parts.writer)
     assert (verified.records, verified.differing, verified.rollups) == (15, [], [])
+
+
+def test_history_that_comes_late_stays_as_if_it_were_new(filled: Product) -> None:
+    """Thirteen records of 1 March, of which nine come on the 19th: their day stays for ten days from then."""
+    put(filled, date(2026, 3, 1), 9, "late")
+    filled.parts.engine.command(
+        "ALTER TABLE batches UPDATE written_at = toDateTime64('2026-03-19', 3, 'UTC') WHERE batch_id = 'late' "
+        "SETTINGS mutations_sync = 2"
+    )
+    planned = pruning(filled).plan(NOW)
+    assert "20260301" not in told(planned, "raw")
+    assert "20260305" in told(planned, "raw")
+    assert "20260301" in told(pruning(filled).plan(NOW + timedelta(days=10)), "raw")
+    # Once it can't be asked for any more, nothing is gained by keeping it.
+    pruning(filled).run(NOW)
+    assert "20260301" in told(pruning(filled).plan(NOW), "raw")
 
 
 @pytest.mark.parametrize("keeps", [Retention(raw_days=0, rollup_months=0, recorded_days=0)])

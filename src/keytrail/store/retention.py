@@ -44,6 +44,11 @@ _UNDER_WAY: Final = (
 )
 _LOOK_EVERY: Final = 0.05
 
+_LAST_CAME: Final = (
+    f"SELECT max(written_at) FROM {BATCHES} WHERE stored > 0 AND newest >= toDateTime64({{start:Date}}, 3, 'UTC') "
+    "AND oldest < toDateTime64({end:Date}, 3, 'UTC')"
+)
+
 # Chunks of a batch are confirmed in order, so what stands behind the last confirmed one is not.
 _UNCONFIRMED: Final = f"""
 SELECT count() FROM (
@@ -142,21 +147,40 @@ class Pruning:
         """
         settings, today = self._settings, now.date()
         raw = partitions(self._engine, RAW)
-        steps = [Step("raw", one, "age") for one in _before(raw, _days_ago(today, settings.raw_days))]
+        steps = [Step("raw", one, "age") for one in self._old(raw, _days_ago(today, settings.raw_days), RAW_ROWS)]
         gone = {step.partition.id for step in steps}
         steps += [Step("raw", one, "disk") for one in self._for_room(raw, gone, today)]
         steps = [self._waiting(step, now) for step in steps]
         going = {step.partition.id for step in steps if not step.waits}
         steps += [
             Step("recorded", one, "age")
-            for one in _before(raw, _days_ago(today, settings.recorded_days))
+            for one in self._old(raw, _days_ago(today, settings.recorded_days), RECORDED)
             if one.id not in going and self._has_recorded(one)
         ]
         oldest = _months_ago(today, settings.rollup_months)
         for table in (*(rollup.table for rollup in ROLLUPS), REJECTS):
             what = "rejects" if table == REJECTS else "rollups"
-            steps += [Step(what, one, "age") for one in _before(partitions(self._engine, table), oldest)]
+            steps += [Step(what, one, "age") for one in self._old(partitions(self._engine, table), oldest, ROLLUP_ROWS)]
         return steps
+
+    def _old(self, parts: Iterable[Partition], first: date | None, what: str) -> Iterator[Partition]:
+        """The partitions before the first day that is kept.
+
+        History that is imported stays as long as if it were new, from the day it came: else an import would be
+        taken away within the hour. Not where such days were taken away before, as nobody could ask for it.
+        """
+        if first is None:
+            return
+        reachable = kept_since(self._engine, what)
+        for one in parts:
+            if one.end <= first and (one.end <= reachable or self._last_came(one) < first):
+                yield one
+
+    def _last_came(self, part: Partition) -> date:
+        """The day on which records of a partition were last stored; 1970 where no batch of them is known."""
+        found = self._engine.query(_LAST_CAME, {"start": part.start, "end": part.end})
+        came: datetime = found.rows[0][0]
+        return came.date()
 
     def run(self, now: datetime) -> list[Step]:
         """Take it away, partition by partition; killed halfway, the next run does the rest.
@@ -241,10 +265,6 @@ class Pruning:
         under_way = _UNDER_WAY.format(mutations=layout.system_of_all("mutations"))
         while self._engine.query(under_way, {"table": layout.local(RAW)}).rows[0][0]:
             time.sleep(_LOOK_EVERY)
-
-
-def _before(parts: Iterable[Partition], day: date | None) -> list[Partition]:
-    return [] if day is None else [one for one in parts if one.end <= day]
 
 
 def _days_ago(today: date, days: int) -> date | None:
