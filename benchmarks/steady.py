@@ -121,6 +121,11 @@ class Served:
             time.sleep(0.02)
         self._client = httpx.Client(transport=httpx.HTTPTransport(uds=str(socket)), base_url="http://keytrail")
 
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
     def seconds(self) -> float:
         """Processor time so far."""
         fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
