@@ -1,4 +1,4 @@
-"""The seed's query on 3 million stored requests of 30 days, in the engine and over HTTP, against raw rows."""
+"""A key's endpoints over 30 days, of 3 million stored requests: in the engine and over HTTP, against raw rows."""
 
 import tempfile
 import time
@@ -69,7 +69,7 @@ def busy_keys(count: int) -> list[str]:
 
 
 def question(key: str, days: int) -> Query:
-    """The seed's question about a key."""
+    """The question of which endpoints a key called."""
     today = datetime.now(UTC).date()
     return Query(
         scope=Scope(ORG_ID),

@@ -1,4 +1,4 @@
-"""The seed's query on 36 million requests, against a PostgreSQL table of hourly aggregates.
+"""A key's endpoints over 30 days, of 36 million requests, against a PostgreSQL table of hourly aggregates.
 
 The table is that of the vendor's pump (its `tyk_aggregated`, DDL below): once with the index that the pump makes, and
 once with the best one for this query. Of the pump's dimensions only those of keys and of keys with endpoints are
@@ -123,7 +123,7 @@ def shown(size: dict[str, int]) -> str:
 
 
 def question(key: str) -> Query:
-    """The seed's question."""
+    """The question of which endpoints a key called."""
     today = datetime.now(UTC).date()
     return Query(
         scope=Scope(scale.ORG),
