@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from keytrail.cli import app
-from keytrail.cli.options import Config, Data, Logs, Token, Url, settings_of
+from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, settings_of
 from keytrail.errors import KeytrailError
 
 directory = typer.Typer(help="Which key, OAuth client or tag belongs to whom.", no_args_is_help=True)
@@ -21,7 +21,7 @@ def consumers() -> None:
 @directory.command("import")
 def import_file(
     file: Annotated[Path, typer.Argument(help="CSV: consumer, name, kind (key, client, tag), value, from, until.")],
-    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    org: Org = "",
     url: Url = "",
     token: Token = "",
     config: Config = None,
@@ -29,18 +29,13 @@ def import_file(
     log_format: Logs = "auto",
 ) -> None:
     """Replace the directory of an organisation by a file."""
-    from keytrail.cli.endpoints import only_org
-    from keytrail.cli.reach import reach
+    from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format, level=30)
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise KeytrailError(f"{file}: {error.strerror}") from error
+    content = content_of(file)
     with reach(settings_of(config, data), url, token) as reached:
-        chosen = org or only_org(reached)
-        put = reached.put("/api/v1/consumers", {"org": chosen} if chosen else {}, content).json()
+        put = reached.put("/api/v1/consumers", asked_org(reached, org), content).json()
     typer.echo(f"{put['links']} links of {put['org']!r}")
 
 
@@ -48,7 +43,7 @@ def import_file(
 def sync(
     start: Annotated[str, typer.Option("--from", help="First day of the keys that are asked for, with --to.")] = "",
     end: Annotated[str, typer.Option("--to", help="Last day, included; the last 30 days if neither is given.")] = "",
-    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    org: Org = "",
     url: Url = "",
     token: Token = "",
     config: Config = None,
@@ -66,9 +61,8 @@ def sync(
     import httpx
     import msgspec
 
-    from keytrail.cli.endpoints import only_org
     from keytrail.cli.gateway import TIMEOUT, Gateway, named
-    from keytrail.cli.reach import reach
+    from keytrail.cli.reach import asked_org, reach
     from keytrail.query.request import key_forms
     from keytrail.store.consumers import COLUMNS
     from keytrail.telemetry import set_up_logging
@@ -85,8 +79,7 @@ def sync(
         **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
     }
     with reach(settings, url, token) as reached, httpx.Client(base_url=settings.gateway.url, timeout=TIMEOUT) as client:
-        chosen = org or only_org(reached)
-        about = {"org": chosen} if chosen else {}
+        about = asked_org(reached, org)
         seen = reached.post("/api/v1/query", about, msgspec.json.encode(question)).json()["rows"]
         there = reached.get("/api/v1/consumers", {**about, "entries": "true"}).json()["data"]
         rows = [
@@ -98,7 +91,7 @@ def sync(
         known = {(kind, value) for _, _, kind, value, _, _ in rows}
         keys = [row["key"] for row in seen if ("key", row["key"]) not in known]
         before = len(rows)
-        for consumer, kind, value in named(Gateway(client, secret), chosen, keys):
+        for consumer, kind, value in named(Gateway(client, secret), about.get("org", ""), keys):
             if not {(kind, form) for form in key_forms(value)} & known:
                 known.add((kind, value))
                 rows.append((consumer, names.get(consumer, consumer), kind, value, "", ""))
@@ -113,7 +106,7 @@ def sync(
 def suggest(
     start: Annotated[str, typer.Option("--from", help="First day, YYYY-MM-DD; with --to.")] = "",
     end: Annotated[str, typer.Option("--to", help="Last day, included; the last 30 days if neither is given.")] = "",
-    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    org: Org = "",
     url: Url = "",
     token: Token = "",
     config: Config = None,
@@ -126,8 +119,7 @@ def suggest(
 
     import msgspec
 
-    from keytrail.cli.endpoints import only_org
-    from keytrail.cli.reach import reach
+    from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
     from keytrail.web.rows import neutral
 
@@ -141,9 +133,7 @@ def suggest(
         **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
     }
     with reach(settings_of(config, data), url, token) as reached:
-        chosen = org or only_org(reached)
-        body = msgspec.json.encode(question)
-        found = reached.post("/api/v1/query", {"org": chosen} if chosen else {}, body).json()
+        found = reached.post("/api/v1/query", asked_org(reached, org), msgspec.json.encode(question)).json()
     if found["total_rows"] > len(found["rows"]):
         raise KeytrailError(f"{found['total_rows']} keys have an alias, more than can be listed: give fewer days")
     writer = csv.writer(sys.stdout, lineterminator="\n")

@@ -1,18 +1,14 @@
 """`keytrail endpoints`: the two answers on the command line."""
 
 from datetime import date, datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 from zoneinfo import ZoneInfo
 
 import typer
 
 from keytrail.cli import app
-from keytrail.cli.options import Config, Data, Logs, Token, Url, parse_day, settings_of
-from keytrail.errors import KeytrailError
-
-if TYPE_CHECKING:
-    from keytrail.cli.reach import Reached
+from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, parse_day, settings_of
 
 DEFAULT_DAYS = 30
 
@@ -25,7 +21,7 @@ def endpoints(
         str | None, typer.Option("--from", help="First day, YYYY-MM-DD; 30 days before the last if not given.")
     ] = None,
     end: Annotated[str | None, typer.Option("--to", help="Last day, included; today if not given.")] = None,
-    org: Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")] = "",
+    org: Org = "",
     form: Annotated[Literal["table", "json", "csv"], typer.Option("--format", help="Form of the rows.")] = "table",
     url: Url = "",
     token: Token = "",
@@ -40,7 +36,7 @@ def endpoints(
     last = parse_day(end) if end else None
     first = parse_day(start) if start else None
 
-    from keytrail.cli.reach import reach
+    from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format, level=30)
@@ -52,9 +48,7 @@ def endpoints(
     kind, value = asked[0]
     path = f"/api/activity/{kind}/endpoint/{quote(value, safe='')}/{_parts(first)}/{_parts(last)}"
     with reach(settings, url, token) as reached:
-        parameters = {"p": "-1"}
-        if chosen := org or only_org(reached):
-            parameters["org"] = chosen
+        parameters = {"p": "-1", **asked_org(reached, org)}
         if form == "csv":
             parameters["type"] = "csv"
         answer = reached.get(path, parameters)
@@ -72,25 +66,3 @@ def endpoints(
 
 def _parts(day: date) -> str:
     return f"{day.day}/{day.month}/{day.year}"
-
-
-def only_org(reached: "Reached") -> str:
-    """The organisation of the store; "" where the token decides.
-
-    Raises:
-        KeytrailError: There are several.
-    """
-    from keytrail.cli.reach import Refused
-
-    try:
-        answer = reached.get("/api/v1/organisations")
-    except Refused as error:
-        if error.status == 403:
-            return ""
-        raise
-    orgs = [item["org"] for item in answer.json()["data"]]
-    if len(orgs) > 1:
-        raise KeytrailError(
-            "the store holds several organisations; choose one with --org: " + ", ".join(map(repr, orgs))
-        )
-    return orgs[0] if orgs else ""

@@ -13,6 +13,7 @@ Config = Annotated[Path | None, typer.Option("--config", help="Settings file (TO
 Data = Annotated[Path | None, typer.Option("--data", help="Data directory of the embedded engine.")]
 Url = Annotated[str, typer.Option("--url", help="Address of a running server elsewhere.")]
 Token = Annotated[str, typer.Option("--token", envvar="KEYTRAIL_CLI_TOKEN", help="Token for that server.")]
+Org = Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="Print only faults.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Logs = Annotated[
@@ -43,6 +44,20 @@ def given(data: Path | None = None, **overrides: Any) -> dict[str, Any]:
     if data is not None:
         values["store.url"] = f"chdb:{data}"
     return values
+
+
+def content_of(file: Path) -> bytes:
+    """What a file holds.
+
+    Raises:
+        FileError: It can't be read; names it.
+    """
+    from keytrail.errors import FileError
+
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise FileError(f"{file}: {error.strerror}") from error
 
 
 def parse_day(text: str) -> date:

@@ -142,6 +142,32 @@ def reach(settings: Settings, url: str = "", token: str = "") -> Iterator[Reache
         yield Reached(stack.enter_context(in_process(Local(assembly.service.app))), assembly)
 
 
+def asked_org(reached: Reached, org: str) -> dict[str, str]:
+    """The parameter that names an organisation; nothing where the token decides.
+
+    Args:
+        reached: The way to the store.
+        org: The organisation; "" takes the only one of the store.
+
+    Raises:
+        KeytrailError: There are several.
+    """
+    if not org:
+        try:
+            answer = reached.get("/api/v1/organisations")
+        except Refused as error:
+            if error.status == 403:
+                return {}
+            raise
+        orgs = [item["org"] for item in answer.json()["data"]]
+        if len(orgs) > 1:
+            raise KeytrailError(
+                "the store holds several organisations; choose one with --org: " + ", ".join(map(repr, orgs))
+            )
+        org = orgs[0] if orgs else ""
+    return {"org": org} if org else {}
+
+
 @contextlib.contextmanager
 def reach_intake(settings: Settings, url: str = "", token: str = "") -> Iterator[Reached | Intake]:
     """The nearest way for records: a server, or the store itself, which is made if it is missing.

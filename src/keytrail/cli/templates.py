@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from keytrail.cli import app
-from keytrail.cli.options import Config, Data, Logs, Token, Url, settings_of
+from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, settings_of
 from keytrail.errors import KeytrailError
 
 if TYPE_CHECKING:
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 rules = typer.Typer(help="Which paths with ids in them are one endpoint.", no_args_is_help=True)
 app.add_typer(rules, name="templates")
 
-Org = Annotated[str, typer.Option("--org", help="Organisation; needed where the store holds several.")]
 Api = Annotated[str, typer.Option("--api", help="Only paths of this API; of all if not given.")]
 Rule = dict[str, str]
 
@@ -88,11 +87,7 @@ def import_file(
     log_format: Logs = "auto",
 ) -> None:
     """Add the templates of a file to those that there are."""
-    try:
-        content = file.read_bytes()
-    except OSError as error:
-        raise KeytrailError(f"{file}: {error.strerror}") from error
-    found = read_file(file, content, api, prefix)
+    found = read_file(file, content_of(file), api, prefix)
     with _reached(url, token, config, data, log_format) as reached:
         chosen = _chosen(reached, org)
         before = _get(reached, chosen)
@@ -186,10 +181,9 @@ def _reached(
 
 
 def _chosen(reached: "Reached", org: str) -> dict[str, str]:
-    from keytrail.cli.endpoints import only_org
+    from keytrail.cli.reach import asked_org
 
-    chosen = org or only_org(reached)
-    return {"org": chosen} if chosen else {}
+    return asked_org(reached, org)
 
 
 def _get(reached: "Reached", org: dict[str, str]) -> list[Rule]:
