@@ -20,7 +20,7 @@ FILE = Path(__file__).parents[1] / "docs" / "settings.md"
 
 INTRODUCTION = """# Settings
 
-<!-- Written by `python -m tests.settings_table` from src/keytrail/config.py. -->
+<!-- Written by `python -m tests.settings_table` from src/keytrail/config/sections.py. -->
 
 Settings stand in a TOML file: the one that `--config` names, else the first `keytrail.toml` that is found in the
 working directory, in the system's folder (on Linux `/etc/xdg/keytrail`) or in the user's (`~/.config/keytrail`). Each

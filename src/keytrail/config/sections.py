@@ -1,34 +1,10 @@
-"""The settings: one documented table.
+"""The settings by section: each field is a setting, with its type, default and description."""
 
-Every setting stands in a TOML file (`keytrail.toml`) and, by the same name, in the environment
-(`KEYTRAIL_SECTION__NAME`; the environment wins). An unknown or ill-typed setting stops the start with its name.
-`docs/settings.md` is held against these classes by a test.
-"""
-
-import os
-import tomllib
-from collections.abc import Mapping
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
+from typing import Annotated, Final, Literal
 
-import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
-from pydantic_settings import (
-    BaseSettings,
-    PydanticBaseSettingsSource,
-    SettingsConfigDict,
-    SettingsError,
-    TomlConfigSettingsSource,
-)
-
-from keytrail.errors import ConfigError
-
-FILE_NAME: Final = "keytrail.toml"
-ENV_PREFIX: Final = "KEYTRAIL_"
-NOT_SETTINGS: Final = frozenset({"KEYTRAIL_CLI_TOKEN"})
-"""Variables of the environment that options of the command line are read from."""
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 NEVER_KEPT: Final = frozenset(
     {
@@ -53,11 +29,13 @@ Permission = Literal["analytics", "logs", "ingest", "admin"]
 PositiveInt = Annotated[int, Field(gt=0)]
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A table of the settings file: unknown names are refused, and nothing changes after the start."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, strict=False, validate_default=True)
 
 
-class Server(_Section):
+class Server(Section):
     """Where and how the HTTP server listens."""
 
     host: str = Field("127.0.0.1", description="Address to listen on.")
@@ -93,7 +71,7 @@ class Server(_Section):
         return value.rstrip("/")
 
 
-class Store(_Section):
+class Store(Section):
     """Where records are kept."""
 
     url: str = Field(
@@ -140,7 +118,7 @@ class Store(_Section):
         return Path(rest.removeprefix("//") or "./data") if scheme == "chdb" else None
 
 
-class Retention(_Section):
+class Retention(Section):
     """How long what is kept."""
 
     raw_days: Annotated[int, Field(ge=0)] = Field(
@@ -169,7 +147,7 @@ class Retention(_Section):
         return self
 
 
-class Redis(_Section):
+class Redis(Section):
     """Where gateways put their records."""
 
     url: str | list[str] = Field(
@@ -206,7 +184,7 @@ class Redis(_Section):
         return [url for url in ([self.url] if isinstance(self.url, str) else self.url) if url]
 
 
-class Privacy(_Section):
+class Privacy(Section):
     """What is kept of what could identify or betray somebody."""
 
     keys: Literal["auto", "hash", "keep"] = Field(
@@ -233,14 +211,14 @@ class Privacy(_Section):
         return [name.lower() for name in value]
 
 
-class Gateway(_Section):
+class Gateway(Section):
     """The gateway's own admin API, which names keys and OAuth clients (`keytrail consumers sync`)."""
 
     url: str = Field("", description="Address of the gateway's admin API, such as `http://127.0.0.1:8080`.")
     secret: SecretStr = Field(SecretStr(""), description="The gateway's `secret`.")
 
 
-class Token(_Section):
+class Token(Section):
     """One bearer of a token: what it may do and see."""
 
     name: str = Field(description="Name for logs; any text, unique.")
@@ -269,131 +247,3 @@ class Token(_Section):
             msg = "org: `*` needs the permission `admin`"
             raise ValueError(msg)
         return self
-
-
-class Settings(BaseSettings):
-    """All settings of keytrail."""
-
-    model_config = SettingsConfigDict(
-        env_prefix=ENV_PREFIX, env_nested_delimiter="__", extra="forbid", frozen=True, validate_default=True
-    )
-
-    timezone: str = Field("UTC", description="Zone of the days of the compatible API: an IANA name.")
-    track_all_paths: bool = Field(True, description="Count untracked paths as endpoints too; applied when reading.")
-    page_size: PositiveInt = Field(10, description="Rows of a page of the compatible API.")
-    server: Server = Server()
-    store: Store = Store()
-    retention: Retention = Retention()
-    redis: Redis = Redis()
-    privacy: Privacy = Privacy()
-    gateway: Gateway = Gateway()
-    tokens: list[Token] = Field(default_factory=list, description="Who may ask; see `keytrail token create`.")
-
-    @field_validator("timezone")
-    @classmethod
-    def _zone(cls, value: str) -> str:
-        try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
-            msg = f"{value!r} is not a known time zone"
-            raise ValueError(msg) from None
-        return value
-
-    @model_validator(mode="after")
-    def _unique_tokens(self) -> "Settings":
-        for attribute in ("name", "sha256"):
-            seen: set[str] = set()
-            for token in self.tokens:
-                value = str(getattr(token, attribute)).lower()
-                if value in seen:
-                    msg = f"two tokens have the same {attribute}: {token.name!r}"
-                    raise ValueError(msg)
-                seen.add(value)
-        return self
-
-
-def find_file() -> Path | None:
-    """The first settings file of: the working directory, the system's folder, the user's folder."""
-    folders = (
-        Path(),
-        Path(platformdirs.site_config_dir("keytrail")),
-        Path(platformdirs.user_config_dir("keytrail")),
-    )
-    return next((path for folder in folders if (path := folder / FILE_NAME).is_file()), None)
-
-
-def load(file: Path | None = None, *, overrides: Mapping[str, Any] | None = None) -> Settings:
-    """Read the settings.
-
-    Args:
-        file: A TOML file; None looks in the usual places, and none there means the defaults.
-        overrides: Values of the command line by dotted name, which win over everything.
-
-    Raises:
-        ConfigError: A file that can't be read, an unknown or ill-typed setting; names it.
-    """
-    path = file or find_file()
-    if path and not path.is_file():
-        raise ConfigError(f"settings file {path}: no such file" if not path.exists() else f"{path} is no file")
-    _refuse_unknown_environment(os.environ)
-
-    class _Sourced(Settings):
-        @classmethod
-        def settings_customise_sources(  # type: ignore[override] # the library passes the sources by keyword
-            cls, settings_cls: type[BaseSettings], **sources: PydanticBaseSettingsSource
-        ) -> tuple[PydanticBaseSettingsSource, ...]:
-            toml = (TomlConfigSettingsSource(settings_cls, path),) if path else ()
-            return (sources["init_settings"], sources["env_settings"], *toml)
-
-    try:
-        return _Sourced(**_nested(overrides or {}))
-    except ValidationError as error:
-        raise ConfigError(_explain(error, path)) from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigError(f"settings file {path}: {error}") from error
-    except OSError as error:
-        raise ConfigError(f"settings file {path}: {error.strerror}") from error
-    except SettingsError as error:
-        raise ConfigError(f"environment: {error}") from error
-
-
-def _nested(dotted: Mapping[str, Any]) -> dict[str, Any]:
-    nested: dict[str, Any] = {}
-    for name, value in dotted.items():
-        *sections, last = name.split(".")
-        place = nested
-        for section in sections:
-            place = place.setdefault(section, {})
-        place[last] = value
-    return nested
-
-
-def _refuse_unknown_environment(environment: Mapping[str, str]) -> None:
-    """The settings library lets some misspelt names pass, so each is looked up here."""
-    for name in environment:
-        if not name.upper().startswith(ENV_PREFIX) or name in NOT_SETTINGS:
-            continue
-        section, *rest = name[len(ENV_PREFIX) :].lower().split("__")
-        field = Settings.model_fields.get(section)
-        inner = field.annotation if field else None
-        known = inner is not None and (
-            not rest
-            or (
-                len(rest) == 1
-                and isinstance(inner, type)
-                and issubclass(inner, _Section)
-                and rest[0] in inner.model_fields
-            )
-        )
-        if not known:
-            raise ConfigError(f"environment variable {name}: unknown setting")
-
-
-def _explain(error: ValidationError, path: Path | None) -> str:
-    where = f"settings ({path})" if path else "settings"
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        name = ".".join(str(part) for part in item["loc"]) or "settings"
-        text = "unknown setting" if item["type"] == "extra_forbidden" else item["msg"].removeprefix("Value error, ")
-        lines.append(f"{where}: {name}: {text}")
-    return "\n".join(lines)
