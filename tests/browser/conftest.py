@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
+from urllib.parse import urlencode
 
 import pytest
 import uvicorn
@@ -32,6 +33,15 @@ HOSTILE = ('<script>document.title = "run"</script>', "\u202eltr\u2066 עברי�
 """Names that must be shown and never run, whatever their direction and length."""
 EACH = 12
 """Requests of each hostile name; enough errors to be more than chance."""
+TABLES = (
+    "/", "/changes", "/consumers", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline",
+)  # fmt: skip
+WITH_CHARTS = {"overview": 3, "changes": 2, "consumer": 2, "key": 2, "client": 2, "endpoint": 2, "errors": 1}
+"""How many charts over time a page has."""
+PAGES = (
+    *WITH_CHARTS, "consumers", "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components",
+)  # fmt: skip
+NEVER_EMPTY = ("components", "request", "consumer")
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -267,3 +277,26 @@ def busiest(site: Site, name: str) -> str:
     sql = f"SELECT {name} FROM requests WHERE {where} GROUP BY 1 ORDER BY count() DESC LIMIT 1"
     rows: list[tuple[Any, ...]] = site.product.parts.engine.query(sql, {"org": ORG_ID}).rows
     return str(rows[0][0])
+
+
+def path_of(site: Site, name: str) -> str:
+    """The path of a page, its subject the busiest one."""
+    match name:
+        case "request":
+            (row,) = site.product.get("/api/v1/requests?limit=1&code=429")["data"]
+            return f"/requests/{row['id']}"
+        case "endpoint":
+            return "/endpoint?" + urlencode({"path": busiest(site, "path"), "api": busiest(site, "api_id")})
+        case "key" | "client":
+            column = {"key": "api_key", "client": "oauth_id"}[name]
+            return f"/{name}s/{busiest(site, column)}"
+        case "consumer":
+            return "/consumers/pellamoor-freight"
+        case _:
+            return "/" if name == "overview" else f"/{name}"
+
+
+@pytest.fixture(scope="package")
+def paths(site: Site) -> dict[str, str]:
+    """The path of each page."""
+    return {name: path_of(site, name) for name in PAGES}

@@ -7,8 +7,7 @@ from datetime import datetime, timedelta
 
 import httpx
 
-from tests.browser.conftest import HOSTILE, OTHER, Open, Site, busiest
-from tests.browser.test_pages import TABLES
+from tests.browser.conftest import HOSTILE, OTHER, TABLES, Open, Site, busiest
 from tests.product import TOKEN
 
 HTML = {"Accept": "text/html"}
