@@ -144,4 +144,25 @@ def test_too_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(body, "MOST_RECORDS", 3)
     assert len(split(b"[1,2,3]", "application/json")[0]) == 3
     with pytest.raises(TooLarge, match="at most 3 records"):
-        split(b"[1,2,3,4]", "application/json")
+        split(b"[{},{},{},{}]", "application/json")
+
+
+@pytest.mark.parametrize("item", ["{}", "0", "[]", '"",""'])
+def test_a_bomb_of_records_is_not_told_apart(item: str) -> None:
+    """Millions of tiny items, none of which may be held beside the body."""
+    bomb = b"[" + f"{item},".encode() * 2_000_000 + b"{}]"
+    tracemalloc.start()
+    try:
+        with pytest.raises(RequestError, match=r"^body: "):
+            split(bomb, "application/json")
+        assert tracemalloc.get_traced_memory()[1] < 2**24
+    finally:
+        tracemalloc.stop()
+
+
+def test_as_many_records_as_may_be_are_taken() -> None:
+    """However many commas stand in them."""
+    most = b"[" + b'{"a":[1,2,3]},' * (body.MOST_RECORDS - 1) + b'{"b":","}]'
+    assert split(most, "application/json")[0][-2:] == [b'{"a":[1,2,3]}', b'{"b":","}']
+    with pytest.raises(TooLarge, match="at most 100000 records"):
+        split(most[:-1] + b",{}]", "application/json")

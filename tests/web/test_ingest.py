@@ -248,8 +248,15 @@ def test_too_large(running: Product, monkeypatch: pytest.MonkeyPatch) -> None:
     assert running.http.post("/api/v1/ingest", content=pieces, headers=headers).status_code == 413
     monkeypatch.undo()
     assert send(running, gzip.compress(b" " * 70_000_000, 1), Content_Encoding="gzip").status_code == 413
-    assert send(running, b"[" + b"0," * 100_000 + b"0]").status_code == 413
+    assert send(running, b"[" + b"{}," * 100_000 + b"{}]").status_code == 413
     agree(running, 0)
+
+
+def test_a_chunk_of_too_many_lines(running: Product) -> None:
+    to, headers = "/api/v1/imports/many/0", {"Authorization": "sender"}
+    answer = running.http.post(to, content=b"\n" * (ingest.MOST_CHUNK_LINES + 1), headers=headers)
+    assert (answer.status_code, answer.json()["Message"]) == (413, "body: at most 100000 lines")
+    assert running.http.post(to, content=b"\n" * 2, headers=headers).json()["stored"] == 0
 
 
 @pytest.mark.parametrize(

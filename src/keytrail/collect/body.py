@@ -1,5 +1,6 @@
 """The body of a request to the bytes of its records: unpacked within bounds, and split where one record ends."""
 
+import threading
 import zlib
 from collections.abc import Callable, Iterator
 from typing import Final
@@ -93,7 +94,7 @@ def split(body: bytes, content_type: str) -> tuple[list[bytes], Wire]:
 
     Raises:
         Unsupported: A type that is not understood.
-        TooLarge: It has more than `MOST_RECORDS`.
+        TooLarge: It has more than `MOST_RECORDS`; no more of them than that are ever held.
         RequestError: It can't be told where one record ends; the message names the first that is at fault.
     """
     name = content_type.partition(";")[0].strip().lower()
@@ -118,11 +119,35 @@ def _lines(body: bytes) -> Iterator[bytes]:
         start = end + 1
 
 
+class _Room(threading.local):
+    """How many more records of an array this thread takes."""
+
+    left = 0
+
+
+_room: Final = _Room()
+
+
+class _Counted(msgspec.Struct, gc=False):
+    """An object of an array, of which nothing is kept."""
+
+    def __post_init__(self) -> None:
+        _room.left -= 1
+        if _room.left < 0:
+            raise TooLarge(f"body: at most {MOST_RECORDS} records")
+
+
 _array: Final = msgspec.json.Decoder(list[msgspec.Raw])
+_count: Final = msgspec.json.Decoder(list[_Counted])
 
 
 def _json_array(body: bytes) -> Iterator[bytes]:
     try:
+        # 64 MiB of `{},` are 22 million items, whose places alone would take gigabytes: what may be too many is counted
+        # first. There, each has to be an object.
+        if body.count(b",") >= MOST_RECORDS:
+            _room.left = MOST_RECORDS
+            _count.decode(body)
         items = _array.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         why = str(error) if isinstance(error, msgspec.DecodeError) else type(error).__name__

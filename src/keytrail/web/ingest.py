@@ -24,6 +24,8 @@ MOST_KEY: Final = 255
 """Characters of an `Idempotency-Key`."""
 MOST_LINES: Final = 2**32
 """Lines of a batch: a row remembers its place in 32 bits."""
+MOST_CHUNK_LINES: Final = 100_000
+"""Lines of one chunk: twice those that `keytrail import` sends at once."""
 
 router = APIRouter(tags=["ingest"], dependencies=WITH_TOKEN, responses=problems())
 
@@ -149,10 +151,14 @@ async def take(
 ) -> Response:
     """Store a chunk of a file's lines: of a capture, or JSON records. Needs `ingest`.
 
-    The same chunk sent again is not counted again.
+    The same chunk sent again is not counted again. It has at most 256 MiB and 100,000 lines.
     """
     collect = _collect(request, asker)
-    lines = (await _body(request, LARGEST_BODY)).split(b"\n")
+    body = await _body(request, LARGEST_BODY)
+    # Before they are told apart: empty lines of a large body would take gigabytes.
+    if body.count(b"\n") > MOST_CHUNK_LINES:
+        raise TooLarge(f"body: at most {MOST_CHUNK_LINES} lines")
+    lines = body.split(b"\n")
     if lines and not lines[-1]:
         lines.pop()
     if offset + len(lines) > MOST_LINES:
