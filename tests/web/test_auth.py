@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 from itsdangerous import URLSafeTimedSerializer
 
-from keytrail.config import Token
+from keytrail.cli.wiring import session_secret
+from keytrail.config import Token, load
 from keytrail.errors import NotAuthorised
 from keytrail.web.auth import LINK_SECONDS, SESSION_COOKIE, Gate, hash_token
 from tests.oracle.records import SECOND, Record, to_json
@@ -323,6 +324,31 @@ def test_a_signed_cookie_that_says_something_else(running: Product) -> None:
     assert with_cookie(running, URLSafeTimedSerializer(secret, salt="other").dumps({"local": True})).status == 401
 
 
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        # By a browser's own word; an older one, or one on plain HTTP, says only the origin.
+        ({"Sec-Fetch-Site": "same-site", "Origin": "http://127.0.0.1:1"}, 403),
+        ({"Sec-Fetch-Site": "cross-site", "Origin": "https://elsewhere.test"}, 403),
+        ({"Origin": "http://127.0.0.1:1"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Sec-Fetch-Site": "same-origin", "Origin": "https://behind.a.proxy"}, 200),
+        ({"Origin": "http://{host}"}, 200),
+        ({}, 200),
+    ],
+)
+def test_a_session_changes_nothing_for_a_page_of_another_origin(
+    running: Product, headers: dict[str, str], status: int
+) -> None:
+    cookie, _ = session_of(running)
+    said = {name: value.format(host=running.http.base_url.netloc.decode()) for name, value in headers.items()}
+    with_session = {**said, "Cookie": f"{SESSION_COOKIE}={cookie}"}
+    assert running.http.post("/api/v1/query", headers=with_session).status_code == status
+    assert running.http.get("/api/v1/query", headers=with_session).status_code == 200
+    # Such a page has no token, so who sends one is no such page.
+    assert running.http.post("/api/v1/query", headers={**said, "Authorization": ADMIN}).status_code == 200
+
+
 def test_a_wrong_token_is_not_mended_by_a_session(running: Product) -> None:
     cookie, _ = session_of(running)
     answer = send(running, OF_KEY, "wrong", headers={"Cookie": f"{SESSION_COOKIE}={cookie}"})
@@ -333,3 +359,15 @@ def test_the_secret_is_for_its_owner_only(running: Product) -> None:
     file = Path(running.parts.settings.store.directory or "") / "secret"
     assert file.stat().st_mode & 0o777 == 0o600
     assert len(file.read_text(encoding="ascii").strip()) >= 32
+
+
+@pytest.mark.parametrize("left", ["", "\n"])
+def test_an_empty_secret_signs_nothing(tmp_path: Path, left: str) -> None:
+    """As a process that was killed while it made one would have left."""
+    settings = load(None, overrides={"store.url": f"chdb:{tmp_path}"})
+    (tmp_path / "secret").write_text(left, encoding="ascii")
+    made = session_secret(settings)
+    assert len(made) >= 32
+    assert session_secret(settings) == made
+    assert (tmp_path / "secret").stat().st_mode & 0o777 == 0o600
+    assert [file.name for file in tmp_path.iterdir()] == ["secret"]

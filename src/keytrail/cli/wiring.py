@@ -95,7 +95,12 @@ def session_secret(settings: Settings) -> str:
     if directory is None:
         return secrets.token_urlsafe(32)
     file = directory / "secret"
-    if not file.exists():
-        file.touch(mode=0o600)
-        file.write_text(secrets.token_urlsafe(32), encoding="ascii")
-    return file.read_text(encoding="ascii").strip()
+    made = file.read_text(encoding="ascii").strip() if file.exists() else ""
+    if not made:
+        # Under another name until it is whole: with an empty secret anybody could make a session.
+        part, made = file.with_name("secret.part"), secrets.token_urlsafe(32)
+        part.unlink(missing_ok=True)
+        part.touch(mode=0o600)
+        part.write_text(made, encoding="ascii")
+        part.replace(file)
+    return made

@@ -27,6 +27,8 @@ SESSION_COOKIE: Final = "keytrail_session"
 SESSION_SECONDS: Final = 30 * 24 * 3600
 LINK_SECONDS: Final = 15 * 60
 _EVERYTHING: Final = frozenset[Permission]({"analytics", "logs", "ingest", "admin"})
+_READING: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +104,7 @@ class Gate:
 
         Raises:
             NotAuthorised: Nobody whom we know.
+            Forbidden: A page of somebody else's has a browser send it with the session.
         """
         if request.scope.get(LOCAL_STATE):
             return LOCAL
@@ -110,6 +113,8 @@ class Gate:
             return self.bearer(header)
         cookie = request.cookies.get(SESSION_COOKIE, "")
         if cookie:
+            if request.method not in _READING and _from_elsewhere(request):
+                raise Forbidden("a session does not change anything for a page of another address; a token may")
             return self._session(cookie)
         raise NotAuthorised
 
@@ -176,6 +181,19 @@ class Gate:
         if isinstance(known, str):
             return self._entry(lambda entry: hmac.compare_digest(hash_token(entry.sha256.lower()), known))
         raise NotAuthorised
+
+
+def _from_elsewhere(request: Request) -> bool:
+    """Whether a browser says that a page of another origin sent a request.
+
+    The cookie's `SameSite` does not keep it back from all of them: another port of this machine, or a neighbour under
+    the same domain, is the same site.
+    """
+    headers = request.headers
+    if site := headers.get("sec-fetch-site", ""):
+        return site not in {"same-origin", "none"}
+    origin = headers.get("origin")
+    return origin is not None and origin.partition("://")[2] != headers.get("host")
 
 
 def _of_token(token: Token) -> Principal:
