@@ -4,10 +4,16 @@ import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from html import unescape
+from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
 from keytrail.query import changes
+from keytrail.query.zones import DAY, HOUR, MINUTE, zone
+from keytrail.web.ui.figures import url_time
+from keytrail.web.ui.log_pages import _around
+from keytrail.web.ui.ranges import make_range
+from keytrail.web.ui.state import read_state
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product, product, token_entry
 
@@ -89,7 +95,8 @@ def test_the_session_is_for_the_public_path_only(behind: Product) -> None:
 
 
 @pytest.mark.parametrize(
-    "target", ["//elsewhere.test/", "https://elsewhere.test/", "/stats/\\elsewhere.test", "/keys", "/stats//x\r\nA: b"]
+    "target",
+    ["//elsewhere.test/", "https://elsewhere.test/", "/stats/\\elsewhere.test", "/keys", "/stats//x\r\nA: b", "//["],
 )
 def test_signing_in_leads_nowhere_else(behind: Product, target: str) -> None:
     answer = behind.http.post("/stats/signin", data={"token": "all", "next": target}, follow_redirects=False)
@@ -122,6 +129,8 @@ def test_the_zone_of_the_settings_goes_without_saying(behind: Product) -> None:
         ("from=yesterday", "from 'yesterday' is neither a day nor a time"),
         ("from=2026-11-02&to=2026-11-01", "the range ends before it starts"),
         ("from=2126-11-02", "the range starts in the future"),
+        ("from=0001-01-01&to=0001-01-02", "from: the year 1 is out of range"),
+        ("from=2026-11-02&to=9999-12-30", "to: the year 9999 is out of range"),
         ("code=many", "code 'many' is not a number"),
         ("page=0", "page '0' is not a number from 1"),
         ("panel=nothing", "there is no panel 'nothing'"),
@@ -186,3 +195,26 @@ def test_who_is_not_signed_in_comes_back_afterwards(behind: Product) -> None:
     assert answer.headers["location"] == "/stats/signin?next=%2Fstats%2Fkeys%3Frange%3D7d"
     swapped = behind.http.get("/stats/keys", headers={"HX-Request": "true"}, follow_redirects=False)
     assert swapped.headers["hx-redirect"] == "/stats/signin?next=%2Fstats%2Fkeys"
+
+
+def test_an_instant_of_an_hour_that_comes_twice_is_the_same_in_a_url() -> None:
+    """To the millisecond: the next page of the request log is one of exactly the same range."""
+    where = zone("Europe/Berlin")
+    # 02:30:15.125 on 25 October 2026, in summer time and an hour later in winter time.
+    first = 1_792_888_215_125
+    for instant in (first, first + HOUR, first - HOUR, first + 2 * HOUR, first // MINUTE * MINUTE):
+        text = url_time(instant, where)
+        period = make_range("", text, url_time(instant + DAY, where), "Europe/Berlin", instant + 9 * DAY)
+        assert period.start == instant, text
+    assert url_time(first // MINUTE * MINUTE, where) == "2026-10-25T02:30"
+
+
+def test_a_requests_key_is_quoted_in_its_links() -> None:
+    now = 1_792_888_215_125
+    state = read_state([("range", "7d")], root="", path="/requests/x", home_zone="UTC", cookies={}, now=now)
+    link = _around(state, "a&range=1h#b", ["2026-10-25T02:30", "2026-10-25T02:32"])
+    assert parse_qsl(urlsplit(link).query) == [
+        ("from", "2026-10-25T02:30"),
+        ("to", "2026-10-25T02:32"),
+        ("key", "a&range=1h#b"),
+    ]

@@ -14,6 +14,7 @@ from starlette.datastructures import QueryParams
 
 from keytrail.config import Settings
 from keytrail.errors import RequestError
+from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import Filter, Order, Scope
 from keytrail.query.zones import Step
 from keytrail.store.client import Engine
@@ -33,10 +34,6 @@ COUNTERS: Final[Mapping[str, str]] = {
     "lasttime": "last_hit",
 }
 """Grade O: what `by` may name, in lower case: a counter's Go name or its name in a row."""
-
-FIRST_YEAR: Final = 1970
-LAST_YEAR: Final = 2200
-"""Years of a range: more than any record's, and less than the engine's instants (1900 to 2299) reach."""
 
 LONGEST_DAY: Final = 3
 """Characters of a day that an error quotes: where a part is missing from a path, a key stands in the day's place."""

@@ -152,12 +152,13 @@ def label(step: Label, of: Step) -> str:
 
 
 def url_time(instant: int, where: tzinfo) -> str:
-    """An instant as a URL has it: a local minute; with its offset where the clock shows that minute twice."""
+    """An instant as a URL has it: by the local clock, and with its offset where that shows the same twice."""
     moment = to_moment(instant, where)
     local = moment.replace(tzinfo=None)
-    text = local.isoformat(timespec="minutes" if not local.second and not local.microsecond else "milliseconds")
+    precision = "minutes" if not local.second and not local.microsecond else "milliseconds"
     again = local.replace(tzinfo=where)
-    return text if again.utcoffset() == moment.utcoffset() and not moment.fold else moment.isoformat(timespec="minutes")
+    once = again.utcoffset() == moment.utcoffset() and not moment.fold
+    return (local if once else moment).isoformat(timespec=precision)
 
 
 def signed(value: float | None, unit: str = "") -> Markup:

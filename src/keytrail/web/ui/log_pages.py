@@ -17,7 +17,9 @@ from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.pages import AtDesk, show
 from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.ranges import CUSTOM
 from keytrail.web.ui.rankings import client_path, key_name, key_path, phrase
+from keytrail.web.ui.state import Picked, State
 
 router = APIRouter(include_in_schema=False)
 
@@ -137,8 +139,11 @@ def one_request(request: Request, desk: AtDesk, row: str) -> Response:
     )
 
 
-def _around(state: Any, key: str, edges: list[str]) -> str:
-    return str(state.without("key").link("/requests", preset="custom", first=edges[0], last=edges[1])) + f"&key={key}"
+def _around(state: State, key: str, edges: list[str]) -> str:
+    """The URL of a key's requests between two instants."""
+    rest = state.without("key")
+    picked = (*rest.picked, Picked("key", key))
+    return rest.link("/requests", picked=picked, preset=CUSTOM, first=edges[0], last=edges[1])
 
 
 def _told(value: Any) -> bool:

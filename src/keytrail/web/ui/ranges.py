@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from keytrail.errors import RequestError
+from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import LONGEST_RANGE_DAYS
 from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, days, steps, to_instant, to_moment, zone
 
@@ -176,6 +177,8 @@ def _instants(which: str, text: str, where: tzinfo) -> tuple[int, int]:
         else:
             moment = datetime.fromisoformat(text)
             starting = ending = moment if moment.tzinfo else moment.replace(tzinfo=where)
+        if not FIRST_YEAR <= starting.year <= LAST_YEAR:
+            raise RequestError(f"{which}: the year {starting.year} is out of range")
         return to_instant(starting.astimezone(UTC)), to_instant(ending.astimezone(UTC))
     except (ValueError, OverflowError):
         raise RequestError(f"{which} {text[:40]!r} is neither a day nor a time") from None

@@ -1,7 +1,7 @@
 """Signing in with a one-time link or a token, signing out, and what a browser remembers of its user's taste."""
 
 from typing import Annotated, Final
-from urllib.parse import parse_qs, quote, urlsplit
+from urllib.parse import parse_qs, quote
 
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
@@ -42,8 +42,7 @@ Form = Annotated[dict[str, str], Depends(form)]
 def inside(request: Request, target: str) -> str:
     """A path of ours that somebody may be sent to; anything else becomes the first page."""
     root = str(request.scope.get("root_path", ""))
-    parts = urlsplit(target)
-    ours = target.startswith(root + "/") and not target.startswith(("//", "/\\")) and not parts.netloc
+    ours = target.startswith(root + "/") and not target.startswith(("//", "/\\"))
     return target if ours and not any(ord(sign) < 32 or sign == "\\" for sign in target) else root + "/"
 
 
