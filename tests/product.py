@@ -13,7 +13,7 @@ from starlette.testclient import TestClient
 from keytrail.cli.wiring import Assembly, assembled
 from keytrail.config import Settings, load
 from keytrail.record import Taken
-from keytrail.store.tables import BATCHES, RAW, ROLLUPS
+from keytrail.store.tables import BATCHES, DUPLICATES, RAW, ROLLUPS
 from keytrail.web.auth import hash_token
 
 TOKEN = "a-token-of-the-tests"
@@ -64,7 +64,7 @@ class Product:
 
     def empty(self) -> None:
         """Take all records away."""
-        for table in (RAW, BATCHES, *(rollup.table for rollup in ROLLUPS)):
+        for table in (RAW, BATCHES, DUPLICATES, *(rollup.table for rollup in ROLLUPS)):
             self.parts.engine.command(f"TRUNCATE TABLE {self.parts.engine.layout.local(table)}")
 
 

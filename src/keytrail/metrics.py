@@ -21,7 +21,7 @@ class Metrics:
         r = self.registry
         self.stored = Counter("keytrail_records_stored", "Records stored.", ["source"], registry=r)
         self.duplicates = Counter(
-            "keytrail_records_duplicate", "Records that were stored before.", ["source"], registry=r
+            "keytrail_records_duplicate", "Records that came again though they were stored.", ["source"], registry=r
         )
         self.rejected = Counter("keytrail_records_rejected", "Records rejected.", ["source", "reason"], registry=r)
         self.chunks = Counter("keytrail_chunks_written", "Chunks written.", ["source"], registry=r)

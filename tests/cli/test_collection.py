@@ -242,6 +242,17 @@ def test_collection_is_checked_and_the_rejected_are_tried_again(running: Running
     assert "ok   gaps: none in the last day" in check.out
     assert "ok   rollups: equal to the raw records" in check.out
     assert "ok   rejected: 2 not_a_record; keytrail rejects" in check.out
+    (line,) = lines_about(check, "taken")
+    assert re.search(
+        r"^ok   taken: 202 records in \d+ chunks: 200 stored, 2 rejected \(2 not_a_record\), 0 duplicate$", line
+    )
+    batches = lines_about(check, "batch ")
+    assert batches
+    for line in batches:
+        assert re.search(
+            rf": \S+/3/{LIST}, sealed 20\S+Z, [\d,]+ taken: [\d,]+ stored, .* rejected.*, 0 duplicate", line
+        )
+        assert re.search(r"; attempt 1, visible after \d+\.\d s$", line)
     assert "nothing that would lose records" in check.out, "our own server is no competing reader"
 
     # The store knows of them a moment before Redis keeps them.

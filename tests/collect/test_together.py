@@ -8,10 +8,12 @@ import pyarrow as pa
 import pytest
 
 from keytrail.cli.collecting import collecting
+from keytrail.collect.chunks import chunk_of
 from keytrail.collect.frozen_batch import Batch
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreError
+from keytrail.store.ledger import Ledger
 from keytrail.store.tables import BATCHES, RAW, ROLLUPS
 from tests.collect.conftest import PLAIN
 from tests.collect.redis_servers import Server, Servers, wait_for
@@ -124,6 +126,32 @@ def test_taken_by_another_after_the_insert(server: Server, running: Product) -> 
     metrics = running.http.get("/metrics").text
     for name in ("keytrail_takeovers_total", "keytrail_chunks_retried_total"):
         assert f'{name}{{source="{source.name}"}} {len(LISTS)}.0' in metrics
+
+
+def test_taken_by_another_after_the_ledger(server: Server, running: Product) -> None:
+    """As after a kill between the ledger and letting go: it is a duplicate, and the ledger tells of it."""
+    source = sealed(running)
+    one = running.parts.collectors[0]
+    first = source.take()
+    assert first is not None
+    running.parts.writer.write(chunk_of(source.name, first, one._read(first), first.attempt))
+    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
+    again = Source(connect(url), name="again", owner="again", store_id=source.store_id)
+    again.free_leases_of(source.store_id)
+    again.close()
+    with collecting(running.parts.collectors):
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+    assert counts(running) == {len(LISTS) * EACH}
+    told = Ledger(running.parts.engine).batches(limit=99)
+    ends = ("attempt", "taken", "stored", "rejected", "duplicate")
+    of_first = [one for one in told if one["batch_id"] == first.id]
+    assert sorted(tuple(one[end] for end in ends) for one in of_first) == [(1, EACH, EACH, 0, 0), (2, EACH, 0, 0, EACH)]
+    assert {one["origin"] for one in of_first} == {f"{source.name}/{first.list_name}"}
+    assert len({one["sealed_at"] for one in of_first}) == 1
+    totals, all_lists = Ledger(running.parts.engine).totals(), len(LISTS) * EACH
+    assert (totals["taken"], totals["stored"], totals["duplicate"]) == (all_lists + EACH, all_lists, EACH)
+    shown = running.http.get("/metrics").text
+    assert f'keytrail_records_duplicate_total{{source="{source.name}"}} {EACH}.0' in shown
 
 
 def test_a_rejected_record_stays_with_its_own_batch(

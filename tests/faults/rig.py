@@ -141,6 +141,10 @@ class Reckoning:
     drift: tuple[str, ...]
     taken: int
     stored: int
+    duplicate: int
+    """Records that were taken again after they were stored, and not stored again."""
+    unfounded: int
+    """Those of them that the table of batches does not know, or that nobody can have stored before."""
     phantoms: int
     """Chunks that went in under a fresh token, as the one before it was noted without its rows."""
 
@@ -151,6 +155,8 @@ def reckon(folder: Path, feed: Feed) -> Reckoning:
         rows = running.query("SELECT raw_path, count() FROM requests GROUP BY raw_path")
         stored = {str(path): int(count) for path, count in rows}
         fresh = "countIf(match(token, ':[0-9a-f]{32}$'))"
+        verified = running.parts.upkeep.verify()
+        first = running.query("SELECT sumIf(records, attempt < 2) FROM duplicates")[0][0]
         ledger = running.query(f"SELECT sum(taken), sum(stored), {fresh} FROM batches")[0]
         return Reckoning(
             lost=len(feed.pushed - stored.keys()),
@@ -160,6 +166,8 @@ def reckon(folder: Path, feed: Feed) -> Reckoning:
             drift=tuple(group_drift(running.parts.engine)),
             taken=int(ledger[0]),
             stored=int(ledger[1]),
+            duplicate=verified.duplicate,
+            unfounded=verified.unconfirmed + verified.missing + verified.surplus + int(first),
             phantoms=int(ledger[2]),
         )
 
@@ -170,6 +178,7 @@ def exact(found: Reckoning, feed: Feed) -> None:
     assert found.rejected == feed.poison
     assert found.stored == len(feed.pushed)
     assert found.taken == found.stored + found.rejected
+    assert found.unfounded == 0
 
 
 def group_drift(engine: Engine) -> Iterator[str]:

@@ -94,6 +94,7 @@ def test_a_fresh_store_has_the_columns_of_the_tables(engine: EmbeddedEngine) -> 
         "path_templates",
         "erased",
         "erased_rows",
+        "duplicates",
     }
 
 

@@ -1,5 +1,6 @@
 """The store held against its ledger: what is missing, what nobody has confirmed."""
 
+from keytrail.cli.check import ledger_findings
 from keytrail.store.tables import BATCHES, RAW
 from keytrail.store.verify import Differing
 from tests.product import Product
@@ -20,3 +21,20 @@ def test_the_ledger_tells_what_is_missing(store: Product) -> None:
     assert (verified.missing, verified.surplus) == (30, 50)
     assert verified.differing == [Differing("short", "a file", 100, 70), Differing("twice", "", 0, 50)]
     assert "by_key_day 202611" in verified.rollups
+
+
+def test_what_was_let_go_of_as_a_duplicate_must_be_there(store: Product) -> None:
+    store.empty()
+    for name in ("kept", "forgotten"):
+        put(store, name, LINES[:100])
+        # A second time it is a duplicate.
+        assert put(store, name, LINES[:100]) == (0, 100)
+    verified = store.parts.upkeep.verify()
+    assert (verified.duplicate, verified.unconfirmed) == (200, 0)
+    said = ledger_findings(verified)
+    assert said[0].text == "every row of 2 batches is there, as is what 200 duplicates repeated"
+    store.parts.engine.command(f"ALTER TABLE {BATCHES} DELETE WHERE batch_id = 'forgotten' SETTINGS mutations_sync = 2")
+    verified = store.parts.upkeep.verify()
+    assert (verified.duplicate, verified.unconfirmed) == (200, 100)
+    faults = [finding.text for finding in ledger_findings(verified) if not finding.good]
+    assert faults == ["100 records were let go of as duplicates of chunks that it does not know"]

@@ -8,8 +8,9 @@ import pyarrow as pa
 import pytest
 
 from keytrail.errors import StoreError
+from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import differing, mend_months
-from keytrail.store.tables import ROLLUPS
+from keytrail.store.tables import DUPLICATES, ROLLUPS
 from keytrail.store.writer import Chunk, Written
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
@@ -114,6 +115,38 @@ def test_a_confirmed_chunk_is_a_duplicate(store: Product) -> None:
     assert store.query(
         f"SELECT taken, stored, rejected, attempt FROM batches WHERE batch_id = '{batch_of(store)}'"
     ) == [(61, 60, 1, 1)]
+    # Each time that it comes again is in the ledger, and the ledger still adds up.
+    assert write(store, attempt=3) == Written(stored=0, rejected=0, duplicate=61)
+    assert store.query(
+        f"SELECT offset, source, origin, records, attempt FROM duplicates WHERE batch_id = '{batch_of(store)}' "
+        "ORDER BY attempt"
+    ) == [(0, "file", "test", 61, 2), (0, "file", "test", 61, 3)]
+    ledger = Ledger(store.parts.engine)
+    entries = [one for one in ledger.batches(limit=9) if one["batch_id"] == batch_of(store)]
+    counts = [[one[name] for name in ("attempt", "taken", "stored", "rejected", "duplicate")] for one in entries]
+    assert sorted(counts) == [[1, 61, 60, 1, 0], [2, 61, 0, 0, 61], [3, 61, 0, 0, 61]]
+    assert [one["ms_to_visible"] is None for one in entries] == [one["duplicate"] > 0 for one in entries]
+    totals = ledger.totals()
+    # The neighbour has 7 records and a line that is none.
+    assert [totals[name] for name in ("taken", "stored", "rejected", "duplicate")] == [3 * 61 + 8, 67, 2, 2 * 61]
+
+
+def test_a_duplicate_that_cannot_be_noted_is_not_let_go_of(store: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(store)
+    insert = store.parts.engine.insert
+
+    def refuse(table: str, rows: pa.Table, token: str) -> None:
+        if table == DUPLICATES:
+            raise StoreError("the disk is full")
+        insert(table, rows, token)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(store.parts.engine, "insert", refuse)
+        with pytest.raises(StoreError, match="the disk is full"):
+            write(store, attempt=2)
+    assert write(store, attempt=3) == Written(stored=0, rejected=0, duplicate=61)
+    assert store.query("SELECT sum(records), max(attempt) FROM duplicates") == [(61, 3)]
+    exact(store, RECORDS[:60] + OTHERS)
 
 
 def test_two_chunks_of_a_batch(store: Product) -> None:

@@ -150,6 +150,16 @@ def test_under_a_key_it_counts_once_and_without_each_time(running: Product) -> N
         assert (again.status_code, again.headers["idempotent-replayed"]) == (200, "true")
         assert again.content == first.content
     agree(running, 7)
+    # The ledger tells each time; of what was taken, all has ended somewhere.
+    shown = running.get("/api/v1/pipeline", ADMIN)
+    ends = ("taken", "stored", "rejected", "duplicate")
+    assert [shown["totals"][end] for end in ends] == [24, 7, 1, 16]
+    found = sorted((one["attempt"], *(one[end] for end in ends)) for one in shown["batches"])
+    assert found == [(1, 8, 7, 1, 0), (2, 8, 0, 0, 8), (3, 8, 0, 0, 8)]
+    assert {(one["source"], one["origin"], one["batch_id"]) for one in shown["batches"]} == {
+        ("http", shown["batches"][0]["origin"], shown["batches"][0]["batch_id"])
+    }
+    assert 'keytrail_records_duplicate_total{source="http"} ' in running.http.get("/metrics").text
     for count in (14, 21):
         assert send(running, body).json()["stored"] == 7
         agree(running, count)

@@ -120,7 +120,7 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
 
                 yield from ledger_findings(msgspec.json.decode(reached.get("/api/v1/verify").content, type=Verified))
             if settings.redis.urls:
-                shown = reached.get("/api/v1/pipeline", {"limit": "1"}).json()
+                shown = reached.get("/api/v1/pipeline", {"limit": str(_BATCHES_SHOWN)}).json()
                 store_id = shown["store_id"]
                 yield from _look_at_collection(shown, here=reached.here is not None and directory is not None)
         if directory is not None:
@@ -186,6 +186,8 @@ def ledger_findings(found: "Verified") -> list[Finding]:
     """What holding the store against its ledger gave: what is missing, what nobody has confirmed, rollups."""
     if not found.differing:
         text = f"every row of {found.batches:,} batches is there"
+        if found.duplicate and not found.unconfirmed:
+            text += f", as is what {found.duplicate:,} duplicates repeated"
         rows = [Finding("ledger", True, text)]
     else:
         rows = []
@@ -204,6 +206,9 @@ def ledger_findings(found: "Verified") -> list[Finding]:
             )
             for one in found.differing[:_BATCHES_SHOWN]
         ]
+    if found.unconfirmed:
+        text = f"{found.unconfirmed:,} records were let go of as duplicates of chunks that it does not know"
+        rows.append(Finding("ledger", False, text))
     if found.rollups:
         text = f"{', '.join(found.rollups)} differ from the raw records; run keytrail rebuild"
         return [*rows, Finding("rollups", False, text)]
@@ -248,10 +253,33 @@ def _look_at_collection(shown: dict[str, Any], *, here: bool) -> Iterator[Findin
         yield Finding("rollups", False, text)
     else:
         yield Finding("rollups", True, "equal to the raw records, this month and the last")
+    yield from _look_at_ledger(shown)
     reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(shown["totals"]["reasons"].items()))
     if reasons:
         reasons += "; keytrail rejects lists those of gateway lists"
     yield Finding("rejected", True, reasons or "none")
+
+
+def _look_at_ledger(shown: dict[str, Any]) -> Iterator[Finding]:
+    """That all that was taken has ended somewhere, and what became of the latest batches."""
+    totals = shown["totals"]
+    ended = sum(totals[end] for end in ("stored", "rejected", "duplicate"))
+    text = f"{totals['taken']:,} records in {totals['chunks']:,} chunks: {_ends(totals)}"
+    yield Finding("taken", totals["taken"] == ended, text)
+    for batch in shown["batches"]:
+        text = f"{batch['origin']}, sealed {batch['sealed_at']}, {batch['taken']:,} taken: {_ends(batch)}"
+        visible = batch["ms_to_visible"]
+        after = "" if visible is None else f", visible after {visible / 1000:,.1f} s"
+        yield Finding(
+            f"batch {batch['batch_id']}:{batch['offset']}", True, f"{text}; attempt {batch['attempt']}{after}"
+        )
+
+
+def _ends(of: dict[str, Any]) -> str:
+    """What became of records that were taken."""
+    reasons = ", ".join(f"{count:,} {reason}" for reason, count in sorted(of["reasons"].items()))
+    rejected = f"{of['rejected']:,} rejected" + (f" ({reasons})" if reasons else "")
+    return f"{of['stored']:,} stored, {rejected}, {of['duplicate']:,} duplicate"
 
 
 def _look_at_source(source: dict[str, Any]) -> Iterator[Finding]:

@@ -167,6 +167,10 @@ class CountingListener:
                 self._metrics.rejected.labels(source, Reason.ERASED.value).inc(len(written.erased))
             self._metrics.count_requests(chunk.rows)
 
+    def repeated(self, source: str, records: int) -> None:
+        """So many records came again that are stored already."""
+        self._metrics.duplicates.labels(source).inc(records)
+
     def takeover(self, source: str) -> None:
         """A batch was taken whose former owner did not finish it."""
         self._metrics.takeovers.labels(source).inc()

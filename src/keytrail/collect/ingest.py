@@ -23,6 +23,7 @@ from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.errors import Conflict
 from keytrail.record import Reason, Received
+from keytrail.store.duplicates import Duplicate
 from keytrail.store.ledger import Confirmed, Ledger
 from keytrail.store.writer import Chunk, Writer, Written
 
@@ -36,6 +37,9 @@ class Listener(Protocol):
 
     def stored(self, source: str, chunk: Chunk, written: Written, seconds: float) -> None:
         """A chunk was stored, so many seconds after it came."""
+
+    def repeated(self, source: str, records: int) -> None:
+        """So many records came again that are stored already."""
 
 
 class Ingest:
@@ -79,11 +83,11 @@ class Ingest:
         batch_id = _batch_of(org, key)
         # Before any work: most repetitions come long after the first.
         if key and (known := self._ledger.confirmed(batch_id)):
-            return self._again(batch_id, known, digest)
+            return self._again(batch_id, known, digest, sender)
         chunk = self._prepare(batch_id, blobs, wire, digest, org=org, sender=sender)
         with self._one_at_a_time:
             if key and (known := self._ledger.confirmed(batch_id)):
-                return self._again(batch_id, known, digest)
+                return self._again(batch_id, known, digest, sender)
             if key and self._writer.has_rows(chunk):
                 chunk = replace(chunk, attempt=2)
             written = self._writer.write(chunk, token=f"{batch_id}:0:{uuid.uuid4().hex}")
@@ -113,9 +117,14 @@ class Ingest:
             digests=[hashlib.sha256(blobs[item.index]).hexdigest() for item in batch.rejected],
         )
 
-    def _again(self, batch_id: str, known: Confirmed, digest: str) -> Received:
+    def _again(self, batch_id: str, known: Confirmed, digest: str, sender: str) -> Received:
         if known.next != digest:
             raise Conflict("Idempotency-Key: it was used for other records")
+        attempt = self._ledger.duplicates(batch_id) + 2
+        self._ledger.note_duplicate(
+            Duplicate(batch_id, 0, SOURCE, sender, known.taken, attempt, sealed_at=datetime.now(UTC))
+        )
+        self._listener.repeated(SOURCE, known.taken)
         listed = self._ledger.rejects_of(batch_id, known.sealed_at, limit=MOST_LISTED) if known.rejected else []
         reasons = dict(sorted(known.reasons.items()))
         return Received(known.taken, known.stored, known.rejected, reasons, listed, replayed=True)

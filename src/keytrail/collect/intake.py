@@ -114,8 +114,10 @@ class Intake:
         """
         with self._one_at_a_time:
             known = list(self._slots(chunk.batch_id, chunk.offset))
-            if any((row["taken"], row["next"]) == (chunk.taken, chunk.next) for slot in known for row in slot):
-                return Taken(0, chunk.taken, ())
+            for slot, rows in enumerate(known):
+                if any((row["taken"], row["next"]) == (chunk.taken, chunk.next) for row in rows):
+                    there = replace(chunk, batch_id=_in_slot(chunk.batch_id, slot))
+                    return Taken(0, self._writer.duplicate(there).duplicate, ())
             # Another file's chunk stands in this place: it must stay, and this one is not a repetition of it.
             written = self._writer.write(_moved(chunk, len(known)) if known else chunk)
         if written.duplicate:

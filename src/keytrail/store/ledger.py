@@ -9,7 +9,8 @@ import pyarrow as pa
 
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
-from keytrail.store.tables import BATCHES
+from keytrail.store.duplicates import Duplicate, note_duplicate
+from keytrail.store.tables import BATCHES, DUPLICATES
 from keytrail.store.turns import Turns
 
 _MILLIS: Final = pa.timestamp("ms", "UTC")
@@ -116,26 +117,45 @@ class Ledger:
         return [GapRow(source, _moment(first), _moment(last), cause) for source, first, last, cause in found.rows]
 
     def batches(self, *, limit: int, org: str | None = None) -> list[dict[str, Any]]:
-        """The latest chunks, newest first.
+        """What became of the chunks that were taken last, newest first.
+
+        A chunk that was taken again though it was stored is told once more, and then all of it is `duplicate`.
 
         Args:
             limit: How many at most.
             org: Only what was stored of this organisation; the counts of others are left out.
         """
-        stored = "stored" if org is None else "stored_by_org[{org:String}]"
-        where = "" if org is None else "WHERE mapContains(stored_by_org, {org:String})"
-        others = ", rejected, reasons, taken" if org is None else ""
+        if org is None:
+            told, values = f"{_STORED} FROM {BATCHES} UNION ALL {_FOUND_AGAIN} FROM {DUPLICATES}", {}
+        else:
+            told, values = (
+                f"{_STORED_OF_ORG} FROM {BATCHES} WHERE mapContains(stored_by_org, {{org:String}})",
+                {"org": org},
+            )
         found = self._engine.query(
-            f"SELECT batch_id, offset, source, origin, toUnixTimestamp64Milli(sealed_at) AS sealed_ms, "
-            f"toUnixTimestamp64Milli(written_at) AS written_ms, attempt, {stored} AS stored_here{others} FROM "
-            f"{BATCHES} {where} ORDER BY written_at DESC, batch_id, offset "
-            "LIMIT {limit:UInt32}",
-            {"limit": limit, **({} if org is None else {"org": org})},
+            f"SELECT * FROM ({told}) ORDER BY written_ms DESC, batch_id, offset, attempt LIMIT {{limit:UInt32}}",
+            {"limit": limit, **values},
         )
         return [_batch(row) for row in found.dicts()]
 
+    def note_duplicate(self, found: Duplicate) -> None:
+        """Keep that a chunk came again which is stored.
+
+        Raises:
+            StoreError: It could not be kept.
+        """
+        note_duplicate(self._engine, found)
+
+    def duplicates(self, batch_id: str) -> int:
+        """How often chunks of a batch came again."""
+        sql = f"SELECT count() FROM {DUPLICATES} WHERE batch_id = {{batch:String}}"
+        return int(self._engine.query(sql, {"batch": batch_id}).rows[0][0])
+
     def totals(self, org: str | None = None) -> dict[str, Any]:
-        """Sums over all batches: taken, stored, rejected by reason; of one organisation only what was stored."""
+        """Sums over all that was taken; of one organisation only what was stored.
+
+        `taken` is the sum of `stored`, `rejected` and `duplicate`: a chunk that was taken again counts again.
+        """
         if org is not None:
             found = self._engine.query(f"SELECT sum(stored_by_org[{{org:String}}]) FROM {BATCHES}", {"org": org}).rows[
                 0
@@ -144,10 +164,12 @@ class Ledger:
         found = self._engine.query(
             f"SELECT sum(taken), sum(stored), sum(rejected), sumMap(reasons), count() FROM {BATCHES}"
         ).rows[0]
+        duplicate = int(self._engine.query(f"SELECT sum(records) FROM {DUPLICATES}").rows[0][0])
         return {
-            "taken": int(found[0]),
+            "taken": int(found[0]) + duplicate,
             "stored": int(found[1]),
             "rejected": int(found[2]),
+            "duplicate": duplicate,
             "reasons": {str(reason): int(count) for reason, count in dict(found[3]).items()},
             "chunks": int(found[4]),
         }
@@ -200,6 +222,18 @@ class Ledger:
         ).dicts()
 
 
+_CHUNK: Final = (
+    "SELECT batch_id, offset, source, origin, attempt, toUnixTimestamp64Milli(sealed_at) AS sealed_ms, "
+    "toUnixTimestamp64Milli({at}) AS written_ms"
+)
+_STORED: Final = f"{_CHUNK.format(at='written_at')}, taken, stored AS stored_here, rejected, reasons, 0 AS duplicate"
+_FOUND_AGAIN: Final = (
+    f"{_CHUNK.format(at='found_at')}, records AS taken, 0 AS stored_here, 0 AS rejected, "
+    "map() AS reasons, records AS duplicate"
+)
+_STORED_OF_ORG: Final = f"{_CHUNK.format(at='written_at')}, stored_by_org[{{org:String}}] AS stored_here"
+
+
 def _batch(row: dict[str, Any]) -> dict[str, Any]:
     row = dict(row)
     sealed, written = row.pop("sealed_ms"), row.pop("written_ms")
@@ -209,7 +243,8 @@ def _batch(row: dict[str, Any]) -> dict[str, Any]:
         "stored": stored,
         "sealed_at": _text(sealed),
         "written_at": _text(written),
-        "ms_to_visible": max(0, written - sealed),
+        # What was found stored had been visible before.
+        "ms_to_visible": None if row.get("duplicate") else max(0, written - sealed),
     }
 
 

@@ -349,10 +349,28 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}""",
 """Who was erased, as digests (`store/erased.py`), and how many rows of which batch."""
 
 
+DUPLICATES: Final = "duplicates"
+
+CREATE_DUPLICATES: Final = f"""CREATE TABLE {DUPLICATES} (
+    batch_id String,
+    offset UInt64,
+    source LowCardinality(String),
+    origin String,
+    records UInt32,
+    attempt UInt16,
+    sealed_at DateTime64(3, 'UTC'),
+    found_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (batch_id, offset)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""What came again though the table of batches had it. Apart from that table, as nothing here may make a chunk known."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
     collection = (CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS)
-    return [*statements, *collection, CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE]
+    return [*statements, *collection, CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE, CREATE_DUPLICATES]

@@ -6,7 +6,7 @@ from typing import Any, Final
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.rebuild import months_of_raw
-from keytrail.store.tables import BATCHES, ERASED_ROWS, RAW
+from keytrail.store.tables import BATCHES, DUPLICATES, ERASED_ROWS, RAW
 from keytrail.store.writer import Writer
 
 MOST_SHOWN: Final = 100
@@ -30,6 +30,13 @@ FULL JOIN (
 ) AS held USING batch_id
 WHERE (found > expected AND NOT unsure) OR (found < expected AND NOT partly)
 ORDER BY batch_id
+"""
+
+
+# A chunk was let go of as a duplicate because the table of batches had it: so it still must.
+_DUPLICATES: Final = f"""
+SELECT sum(records), sumIf(records, confirmed = 0) FROM {DUPLICATES}
+LEFT JOIN (SELECT DISTINCT batch_id, offset, 1 AS confirmed FROM {BATCHES}) AS known USING batch_id, offset
 """
 
 
@@ -60,6 +67,8 @@ class Verified:
         missing: Rows that the ledger says and that are not there.
         surplus: Rows that are there and that the ledger does not say: an attempt that was killed and not repeated yet.
         differing: The first batches that differ.
+        duplicate: Records that came again and were not stored again.
+        unconfirmed: Those of them whose chunk the ledger does not know: they are missing.
         rollups: Rollups that differ from the raw rows: `table month`.
     """
 
@@ -69,6 +78,8 @@ class Verified:
     surplus: int
     differing: list[Differing]
     rollups: list[str]
+    duplicate: int = 0
+    unconfirmed: int = 0
 
 
 def verify(engine: Engine, writer: Writer) -> Verified:
@@ -90,7 +101,8 @@ def verify(engine: Engine, writer: Writer) -> Verified:
     batches = engine.query(f"SELECT uniqExact(batch_id) FROM {BATCHES}").rows[0][0]
     records = engine.query(f"SELECT count() FROM {RAW}").rows[0][0]
     rollups = writer.drift(months_of_raw(engine))
-    return Verified(batches, records, missing, surplus, shown, rollups)
+    duplicate, unconfirmed = engine.query(_DUPLICATES).rows[0]
+    return Verified(batches, records, missing, surplus, shown, rollups, duplicate, unconfirmed)
 
 
 def _differing(engine: Engine) -> list[dict[str, Any]]:

@@ -25,6 +25,7 @@ import pyarrow.compute
 
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
+from keytrail.store.duplicates import Duplicate, note_duplicate
 from keytrail.store.erased import Erased
 from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
 from keytrail.store.tables import BATCHES, RAW, REJECTS, ROLLUPS
@@ -131,7 +132,7 @@ class Writer:
         """
         with self._one_at_a_time:
             if any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in self._repeats(chunk)):
-                return Written(0, 0, chunk.taken)
+                return self.duplicate(chunk)
             # Who has a turn may be erasing somebody, so who that is can be asked only afterwards.
             self._turns.wait()
             chunk, erased = self._without_erased(chunk)
@@ -170,6 +171,20 @@ class Writer:
             ledger = pa.concat_tables([_ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
             self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
         return [Written(chunk.rows.num_rows, len(erased), 0, erased=tuple(erased)) for chunk, erased in cleared]
+
+    def duplicate(self, chunk: Chunk) -> Written:
+        """Note in the ledger that a chunk came again which is stored already; nothing of it is stored.
+
+        Raises:
+            StoreError: It could not be noted; the chunk must not be let go of.
+        """
+        note_duplicate(
+            self._engine,
+            Duplicate(
+                chunk.batch_id, chunk.offset, chunk.source, chunk.origin, chunk.taken, chunk.attempt, chunk.sealed_at
+            ),
+        )
+        return Written(0, 0, chunk.taken)
 
     def rebuild(self, months: Iterable[int], tables: Collection[str] = ()) -> list[str]:
         """Make rollups from the raw rows again; nothing is written meanwhile, and a kill leaves the old ones in place.

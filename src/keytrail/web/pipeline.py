@@ -109,7 +109,12 @@ def _operations(request: Request) -> Operations:
 
 @router.get("/api/v1/pipeline", dependencies=WITH_TOKEN, responses=problems())
 def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
-    """The ledger: chunks, newest first, with what was taken, stored, rejected and how long it took; backlog; gaps.
+    """The ledger, newest first: what became of each chunk, and of all; backlog; gaps.
+
+    Of a chunk: its list, when it was sealed and written, the attempt, records taken, stored, rejected by reason and
+    found to be duplicates, and the time until they were visible. `taken` is the sum of `stored`, `rejected` and
+    `duplicate`. A chunk that was taken again, as after a kill, or a body that was sent again under its key, is an entry
+    of its own, all of it `duplicate`, and has no `ms_to_visible`.
 
     Needs `analytics`, and then shows what was stored of the own organisation; with `admin` everything. A token that is
     limited to some APIs, keys or clients gets their number of stored records and no chunks: those know no such parts.

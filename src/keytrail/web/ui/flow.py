@@ -72,15 +72,13 @@ def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:
         Figure("Stored", figures.count(totals["stored"]), note="records, each once"),
     ]
     if "taken" in totals:
-        # What was taken is stored, rejected or has been there before: the ledger adds up.
-        duplicates = totals["taken"] - totals["stored"] - totals["rejected"]
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
         found[1:1] = [Figure("Taken", figures.count(totals["taken"]), note=f"in {totals['chunks']:,} chunks")]
         found += [
             Figure("Rejected", figures.count(totals["rejected"]), note=reasons),
-            Figure("Duplicate", figures.count(duplicates), note="taken and known already"),
+            Figure("Duplicate", figures.count(totals["duplicate"]), note="taken again, not stored again"),
         ]
-    visible = [batch["ms_to_visible"] for batch in told["batches"] if batch["source"] == "redis"]
+    visible = [one["ms_to_visible"] for one in told["batches"] if one["source"] == "redis" and not one.get("duplicate")]
     if visible:
         found.append(
             Figure("Freshness", figures.ms(sorted(visible)[len(visible) // 2]), note="from sealed to visible, median")
