@@ -1,11 +1,13 @@
 """Erase somebody: first remember who, as what comes later must go too, then rewrite what is there, and tell what went.
 
 A day of raw rows, and a month of a rollup, is written again beside the real one and put in place in one step, while
-nothing is stored. Killed halfway, the same erasure run again does the rest: what was counted of a day before it was
-replaced is known by its token.
+nothing is stored. On a cluster, where a raw row under another key belongs to another shard, the servers take raw rows
+out or change them, and those under a new key go in again first. Killed halfway, the same erasure run again does the
+rest: what was counted of a day before it was changed is known by its token.
 """
 
 import secrets
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, date, datetime
@@ -15,11 +17,12 @@ from typing import Any, Final
 import pyarrow as pa
 import structlog
 
-from keytrail.errors import NotFound
+from keytrail.errors import NotFound, StoreAway
 from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
-from keytrail.store.kept import RAW_ROWS, kept_since, partitions
+from keytrail.store.kept import RAW_ROWS, kept_since
+from keytrail.store.layout import TO_THEIR_SHARDS
 from keytrail.store.rebuild import differing, months_of_raw, rebuild_month
 from keytrail.store.tables import (
     BY_API,
@@ -39,6 +42,11 @@ log = structlog.get_logger("keytrail.store")
 
 _SPARE: Final = f"{RAW}_rewritten"
 _FAMILIES: Final = {"key": BY_KEY, "client": BY_CLIENT}
+_HERE: Final = "_partition_id = {partition:String}"
+_ALL: Final = {"optimize_skip_unused_shards": 0}
+"""Asks every shard: what stands where it does not belong has to go, too."""
+_PATIENCE: Final = 600.0
+_LOOK_EVERY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,26 +157,70 @@ class Erasing:
     def _rewrite_raw(self, one: Remembered, subject: Subject, months: set[int]) -> int:
         match, values = _match(subject)
         changed = 0
-        for part in partitions(self._engine, RAW):
-            place = {**values, "partition": part.id}
-            here = f"_partition_id = {{partition:String}} AND {match}"
+        self._until_nothing_changes()
+        # No more of theirs can come, so where they are is looked for without keeping others waiting.
+        days = self._engine.query(f"SELECT DISTINCT _partition_id FROM {RAW} WHERE {match} ORDER BY 1", values, _ALL)
+        for (day,) in days.rows:
             with self._writer.paused():
                 counts = self._engine.query(
-                    f"SELECT batch_id, count() FROM {RAW} WHERE {here} GROUP BY batch_id", place
+                    f"SELECT batch_id, count() FROM {RAW} WHERE {_HERE} AND {match} GROUP BY batch_id",
+                    {**values, "partition": day},
+                    _ALL,
                 )
-                if not counts.rows:
-                    continue
                 if not one.anonymous:
-                    self._count(one, part.id, counts.rows)
-                self._put_rewritten(part.id, one, match, values)
+                    self._count(one, day, counts.rows)
+                if self._engine.layout.cluster:
+                    self._change_where_they_are(day, one, match, values)
+                else:
+                    self._put_rewritten(day, one, match, values)
             changed += sum(int(count) for _, count in counts.rows)
-            months.add(int(part.id[:6]))
+            months.add(int(day[:6]))
         return changed
+
+    def _until_nothing_changes(self) -> None:
+        """On a cluster a change goes on when whoever asked for it was killed: half done, it would be counted twice."""
+        if not self._engine.layout.cluster:
+            return
+        deadline = time.monotonic() + _PATIENCE
+        while self._engine.query(
+            f"SELECT count() FROM {self._engine.layout.system_of_all('mutations')} "
+            "WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done",
+            {"table": self._engine.layout.local(RAW)},
+        ).rows[0][0]:
+            if time.monotonic() > deadline:
+                raise StoreAway(
+                    f"an earlier change of raw rows does not end for {_PATIENCE:.0f} s: see system.mutations"
+                )
+            time.sleep(_LOOK_EVERY)
+
+    def _change_where_they_are(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
+        """On a cluster; each replica has done it when this returns."""
+        bound = {**values, "partition": partition}
+        change = "DELETE"
+        if one.anonymous and one.kind == "key":
+            # In order and shard a row stands by its key. What a killed attempt has put in is not put in again.
+            columns = ", ".join(_anonymous(name, one) for name in column_types())
+            there = f"SELECT batch_id, seq FROM {RAW} WHERE {_HERE} AND api_key = {{anonymous:String}}"
+            self._engine.command(
+                f"INSERT INTO {RAW} ({', '.join(column_types())}) SELECT {columns} FROM (SELECT *, 1 AS is_theirs "
+                f"FROM {RAW} WHERE {_HERE} AND {match} AND (batch_id, seq) GLOBAL NOT IN ({there}))"
+                f"\nSETTINGS {TO_THEIR_SHARDS}, insert_quorum = 'auto', insert_deduplicate = 0",
+                {**bound, "anonymous": one.anonymous},
+            )
+        elif one.anonymous:
+            changed = [name for name in column_types() if _anonymous(name, one) != name]
+            changes = ", ".join(f"{name} = {_anonymous(name, one).replace('is_theirs', '1')}" for name in changed)
+            change, bound["anonymous"] = f"UPDATE {changes}", one.anonymous
+        self._engine.command(
+            f"{self._engine.layout.alter(RAW)} {change} IN PARTITION ID '{partition}' WHERE {match} "
+            "SETTINGS mutations_sync = 2",
+            bound,
+        )
 
     def _put_rewritten(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
         self._engine.command(f"DROP TABLE IF EXISTS {_SPARE} SYNC")
         self._engine.command(f"CREATE TABLE {_SPARE} AS {RAW}")
-        rows = f"FROM {RAW} WHERE _partition_id = {{partition:String}}"
+        rows = f"FROM {RAW} WHERE {_HERE}"
         bound = {**values, "partition": partition}
         if one.anonymous:
             columns = ", ".join(_anonymous(name, one) for name in column_types())
@@ -206,7 +258,7 @@ class Erasing:
         sql = " UNION DISTINCT ".join(
             f"SELECT DISTINCT toYYYYMM(bucket) FROM {table} WHERE {match}" for table in tables
         )
-        return {int(month) for (month,) in self._engine.query(sql, values).rows}
+        return {int(month) for (month,) in self._engine.query(sql, values, _ALL).rows}
 
     def _rewrite_month(self, month: int, found: dict[Remembered, Subject]) -> list[str]:
         """Make a month of every rollup again: from raw rows where they are, else from itself or from what has keys.
@@ -216,8 +268,10 @@ class Erasing:
         families = {_FAMILIES.get(one.kind) for one in found}
         names = []
         for rollup in sorted(ROLLUPS, key=lambda each: each.family in families):
+            # A key that is anonymous from now on may belong to another shard.
+            moves = rollup.family is BY_KEY and any(one.anonymous and one.kind == "key" for one in found)
             with self._writer.paused():
-                rebuild_month(self._engine, rollup, month, partial(_carried, rollup, found))
+                rebuild_month(self._engine, rollup, month, partial(_carried, rollup, found), moves=moves)
             names.append(f"{rollup.table} {month}")
         return names
 
@@ -240,7 +294,7 @@ class Erasing:
             replace_links(self._engine, org, [link for link in links if link.org == org and link not in theirs])
         # Earlier versions have them, too.
         self._engine.command(
-            f"ALTER TABLE {CONSUMERS} DELETE WHERE kind = {{kind:String}} AND value = {{value:String}} "
+            f"{self._engine.layout.alter(CONSUMERS)} DELETE WHERE kind = {{kind:String}} AND value = {{value:String}} "
             "AND ({org:String} = '' OR org_id = {org:String}) SETTINGS mutations_sync = 2",
             {"kind": subject.kind, "value": subject.value, "org": subject.org},
         )

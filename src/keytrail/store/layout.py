@@ -22,6 +22,11 @@ SHARDED: Final = frozenset({RAW, *(rollup.table for rollup in ROLLUPS)})
 SHARDING_KEY: Final = "cityHash64(org_id, api_key)"
 _HAVE_THE_KEY: Final = frozenset({RAW, *(rollup.table for rollup in ROLLUPS if rollup.family is BY_KEY)})
 
+ON_THEIR_SHARDS: Final = "parallel_distributed_insert_select = 2, distributed_foreground_insert = 1"
+"""Settings of `INSERT … SELECT` from one table into another whose rows are spread: each shard's rows stay on it."""
+TO_THEIR_SHARDS: Final = "parallel_distributed_insert_select = 0, distributed_foreground_insert = 1"
+"""The same, but every row goes to the shard that it belongs to."""
+
 _CREATE: Final = re.compile(r"CREATE TABLE (?:IF NOT EXISTS )?(\w+)(.*)", re.DOTALL)
 _VIEW: Final = re.compile(
     r"CREATE MATERIALIZED VIEW (?:IF NOT EXISTS )?(\w+) TO (\w+) AS\b(.*\bFROM )(\w+)(.*)", re.DOTALL

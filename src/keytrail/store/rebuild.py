@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since, partitions
+from keytrail.store.layout import ON_THEIR_SHARDS, TO_THEIR_SHARDS
 from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
@@ -72,7 +73,9 @@ def _sums(engine: Engine, rollup: Rollup, values: dict[str, Any]) -> list[tuple[
 Carried = Callable[[str], tuple[str, dict[str, Any]]]
 
 
-def rebuild_month(engine: Engine, rollup: Rollup, month: int, carried: Carried | None = None) -> None:
+def rebuild_month(
+    engine: Engine, rollup: Rollup, month: int, carried: Carried | None = None, *, moves: bool = False
+) -> None:
     """Replace a month of a rollup by what the raw rows give; a kill leaves the old month in place.
 
     On a cluster each shard makes its own from its own raw rows, as its views do.
@@ -83,10 +86,11 @@ def rebuild_month(engine: Engine, rollup: Rollup, month: int, carried: Carried |
         month: The month as YYYYMM.
         carried: What stands for days whose raw rows are gone: a statement and its values, given the condition of
             these days on `bucket`; by default what stands there now.
+        moves: What is carried may belong to another shard than the one where it stands now.
     """
     layout, since = engine.layout, kept_since(engine, RAW_ROWS)
     values = {"month": month, "since": since}
-    spare, on_each_shard = f"{rollup.table}_rebuilt", _ON_EACH_SHARD if layout.cluster else ""
+    spare, on_each_shard = f"{rollup.table}_rebuilt", f"\nSETTINGS {ON_THEIR_SHARDS}" if layout.cluster else ""
     _drop(engine, spare)
     if layout.cluster:
         made = create_rollup(rollup)[0].replace(f"CREATE TABLE {rollup.table} ", f"CREATE TABLE {spare} ")
@@ -107,15 +111,13 @@ def rebuild_month(engine: Engine, rollup: Rollup, month: int, carried: Carried |
     if since > date(month // 100, month % 100, 1):
         kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
         sql, more = carried(kept) if carried else (f"SELECT * FROM {rollup.table} WHERE {kept}", {})
-        engine.command(f"INSERT INTO {spare} {sql}{on_each_shard}", values | more)
+        where = f"\nSETTINGS {TO_THEIR_SHARDS}" if layout.cluster and moves else on_each_shard
+        engine.command(f"INSERT INTO {spare} {sql}{where}", values | more)
     if engine.query(f"SELECT count() FROM {spare}").rows[0][0]:
         engine.command(f"{layout.alter(rollup.table)} REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}")
     else:
         engine.command(f"{layout.alter(rollup.table)} DROP PARTITION ID '{month:06}'")
     _drop(engine, spare)
-
-
-_ON_EACH_SHARD: Final = "\nSETTINGS parallel_distributed_insert_select = 2, distributed_foreground_insert = 1"
 
 
 def _drop(engine: Engine, table: str) -> None:

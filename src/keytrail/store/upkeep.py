@@ -113,16 +113,10 @@ class Upkeep:
             keep_counts: Keep the records for their counts, without what says whose they are.
 
         Raises:
-            RequestError: The store is a cluster, where this version can't.
             StoreError: The engine refuses; the same again does the rest.
         """
-        self._refuse_cluster()
         with self._one_at_a_time:
             return self._erasing.erase(subjects, keep_counts=keep_counts)
-
-    def _refuse_cluster(self) -> None:
-        if self._engine.layout.cluster:
-            raise RequestError("on a cluster (store.cluster) this version can't erase")
 
     def drop_rejected_lines_with(self, texts: Sequence[bytes]) -> int:
         """Take the lines with some texts out of the files of lines that could not be imported; how many.
@@ -142,10 +136,8 @@ class Upkeep:
         """Carry out an erasure of another store here; see `erasing.py`.
 
         Raises:
-            RequestError: The store is a cluster, where this version can't.
             StoreError: The engine refuses; the same again does the rest.
         """
-        self._refuse_cluster()
         with self._one_at_a_time:
             return self._erasing.again(those)
 

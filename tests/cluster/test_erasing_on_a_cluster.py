@@ -1,0 +1,115 @@
+"""Erasing where the rows are spread: what an embedded store is held to, and what only the servers do."""
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from keytrail.errors import StoreAway, StoreError
+from keytrail.store import erasing
+from keytrail.store.erased import Subject
+from keytrail.store.erasing import Erasing
+from keytrail.store.tables import RAW
+from keytrail.store.turns import Turns
+from tests.cluster.conftest import product_on
+from tests.cluster.front import CLUSTER
+from tests.cluster.fronts import Server
+from tests.product import Product
+from tests.store.test_erasing import (  # noqa: F401
+    ADDRESS,
+    DAYS,
+    ORG,
+    THEIRS,
+    Breaking,
+    broken_off_and_run_again,
+    counts,
+    erase,
+    everything,
+    filled,
+    prune,
+    sound,
+    test_a_consumer_with_all_that_belongs_to_it,
+    test_a_key_is_gone,
+    test_an_address_is_hidden_where_counts_stay,
+    test_the_counts_stay_under_an_anonymous_key,
+)
+
+
+@pytest.fixture(scope="module")
+def store(server: Server) -> Iterator[Product]:
+    with pytest.MonkeyPatch.context() as patch:
+        # There is one process, so nobody is to be kept waiting; turns have tests of their own, which take long.
+        patch.setattr(Turns, "hold", lambda _: contextlib.nullcontext())
+        with product_on(server, CLUSTER) as running:
+            yield running
+
+
+@pytest.mark.parametrize(
+    ("at", "done"),
+    [
+        ("requests_local ON CLUSTER 'kt' DELETE", True),
+        ("by_key_day_local ON CLUSTER 'kt' REPLACE", False),
+        ("ALTER TABLE consumers ON CLUSTER 'kt'", False),
+    ],
+)
+def test_broken_off_and_run_again(filled: Product, at: str, done: bool) -> None:  # noqa: F811
+    broken_off_and_run_again(filled, at, done=done)
+
+
+@pytest.mark.parametrize(
+    ("at", "done"), [("INSERT INTO requests ", True), ("requests_local ON CLUSTER 'kt' DELETE", True)]
+)
+def test_a_key_that_moves_is_counted_once(filled: Product, at: str, done: bool) -> None:  # noqa: F811
+    before = counts(filled)
+    breaking: Any = Breaking(filled.parts.engine, at, done=done)
+    with pytest.raises(StoreError, match="killed"):
+        Erasing(breaking, filled.parts.writer).erase([Subject("key", THEIRS)], keep_counts=True)
+    erase(filled, Subject("key", THEIRS), keep_counts=True)
+    assert counts(filled) == before
+    assert THEIRS not in everything(filled)
+    sound(filled)
+
+
+def test_who_waits_for_a_change_that_goes_on(
+    filled: Product,  # noqa: F811
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A change whose asker was killed has to end before it is counted what is left."""
+    monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
+    monkeypatch.setattr(erasing, "_LOOK_EVERY", 0.02)
+    engine = filled.parts.engine
+    engine.command(f"SYSTEM STOP MERGES {engine.layout.local(RAW)}")
+    engine.command(f"{engine.layout.alter(RAW)} DELETE WHERE api_key = '{THEIRS}' SETTINGS mutations_sync = 0")
+    with pytest.raises(StoreAway, match="does not end"):
+        erase(filled, Subject("key", THEIRS))
+    engine.command(f"SYSTEM START MERGES {engine.layout.local(RAW)}")
+
+
+def test_every_shard_is_asked_and_has_done_it(filled: Product, server: Server) -> None:  # noqa: F811
+    """What stands where it does not belong goes, too; what belongs elsewhere under its new name goes there."""
+    seen = len(server.log())
+    filled.parts.upkeep.erase([Subject("key", THEIRS, ORG, DAYS[1], DAYS[2])], keep_counts=True)
+    sent = server.log()[seen:]
+    looked = [
+        one["parameters"] for one in sent if "_partition_id" in one["statement"] and "SELECT" in one["statement"][:9]
+    ]
+    assert {one["optimize_skip_unused_shards"] for one in looked} == {"0"}
+    (moved,) = [one["statement"] for one in sent if one["statement"].startswith("INSERT INTO requests ")]
+    assert "parallel_distributed_insert_select = 0, distributed_foreground_insert = 1" in moved
+    (deleted,) = [one["statement"] for one in sent if "requests_local ON CLUSTER 'kt' DELETE" in one["statement"]]
+    assert deleted.endswith("SETTINGS mutations_sync = 2")
+
+
+def test_sums_without_raw_rows_go_to_their_shard(filled: Product, server: Server) -> None:  # noqa: F811
+    prune(filled)
+    seen = len(server.log())
+    erase(filled, Subject("key", THEIRS), keep_counts=True)
+    carried = [one["statement"] for one in server.log()[seen:] if "bucket < toDateTime64" in one["statement"]]
+    carried = [one for one in carried if one.startswith("INSERT INTO by_")]
+    spread = {one.split()[2]: "parallel_distributed_insert_select = 0" in one for one in carried}
+    assert spread == {
+        f"{table}_rebuilt": table in {"by_key_15m", "by_key_day"}
+        for table in ("by_key_15m", "by_key_day", "by_client_15m", "by_client_day", "by_api_15m", "by_api_day")
+    }
+    assert ADDRESS not in everything(filled)
