@@ -1,20 +1,17 @@
 """Raw rows to take away: CSV, NDJSON or Parquet, streamed."""
 
-from collections.abc import Iterator
 from typing import Annotated, Any, Final
 
-import structlog
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import RequestError, StoreError
+from keytrail.errors import RequestError
 from keytrail.query.export import Form, export
 from keytrail.web.auth import Principal, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.streamed import Streamed
 from keytrail.web.system import principal
-
-log = structlog.get_logger("keytrail.web")
 
 MEDIA_TYPES: Final = {
     Form.CSV: "text/csv",
@@ -63,24 +60,13 @@ def raw_rows(request: Request, asker: Asker) -> Response:
         form = Form(parameters.get("format", "") or Form.NDJSON.value)
     except ValueError:
         raise RequestError(f"format: one of {', '.join(form.value for form in Form)}") from None
-    pieces = export(state.engine, search, form)
-    # The first here, so that what can't be answered is said by a status.
-    first = next(pieces)
-    return StreamingResponse(
-        _rest(first, pieces, request.state.request_id),
+    return Streamed(
+        export(state.engine, search, form),
+        what="export",
+        request_id=request.state.request_id,
         media_type=MEDIA_TYPES[form],
         headers={
             "Content-Disposition": f'attachment; filename="requests.{form.value}"',
             **state.coverage.headers(search.spans),
         },
     )
-
-
-def _rest(first: bytes, pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:
-    yield first
-    try:
-        yield from pieces
-    except StoreError as error:
-        # The client sees that it is cut off, as the last chunk is missing.
-        log.error("export broke off", request_id=request_id, error=str(error))
-        raise

@@ -1,26 +1,23 @@
 """Upkeep of the store over HTTP: a copy, holding it against its ledger, taking away what is not to be kept, erasing."""
 
 import re
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Annotated, Any, Final, cast
 
 import msgspec
-import structlog
 from fastapi import APIRouter, Depends, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import Forbidden, RequestError, StoreError, TooLarge
+from keytrail.errors import Forbidden, RequestError, TooLarge
 from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
 from keytrail.web.auth import Principal, everything
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.pipeline import Operations
+from keytrail.web.streamed import Streamed
 from keytrail.web.system import answer, principal
-
-log = structlog.get_logger("keytrail.web")
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body that says whom to erase; a receipt has 400 for each value."""
@@ -54,23 +51,13 @@ def backup(request: Request, asker: Asker) -> Response:
     An answer that ends without its end (the connection breaks off) is not whole, and is not restored.
     """
     everything(asker)
-    pieces = _upkeep(request).backup()
-    # The first here, so that what can't be done is said by a status.
-    first = next(pieces)
-    return StreamingResponse(
-        _rest(first, pieces, request.state.request_id),
+    return Streamed(
+        _upkeep(request).backup(),
+        what="backup",
+        request_id=request.state.request_id,
         media_type="application/x-tar",
         headers={"Content-Disposition": 'attachment; filename="keytrail.tar"'},
     )
-
-
-def _rest(first: bytes, pieces: Iterator[bytes], request_id: str) -> Iterator[bytes]:
-    yield first
-    try:
-        yield from pieces
-    except (StoreError, OSError) as error:
-        log.error("backup broke off", request_id=request_id, error=str(error))
-        raise
 
 
 @router.get("/api/v1/verify", responses=problems())
