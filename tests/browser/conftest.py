@@ -33,6 +33,8 @@ HOSTILE = ('<script>document.title = "run"</script>', "\u202eltr\u2066 עברי�
 """Names that must be shown and never run, whatever their direction and length."""
 EACH = 12
 """Requests of each hostile name; enough errors to be more than chance."""
+WAITING = "html.js [aria-busy=true]:not(#loading)"
+"""Panels that are still to come, where scripts run; the page of components has one that never does."""
 TABLES = (
     "/", "/changes", "/consumers", "/keys", "/clients", "/apis", "/endpoints", "/errors", "/requests", "/pipeline",
 )  # fmt: skip
@@ -42,6 +44,9 @@ PAGES = (
     *WITH_CHARTS, "consumers", "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components",
 )  # fmt: skip
 NEVER_EMPTY = ("components", "request", "consumer")
+PATIENCE = 30_000
+"""Milliseconds until what is waited for counts as missing: many times what it takes where nothing else runs."""
+expect.set_options(timeout=PATIENCE)
 _FLAGS = (
     "--no-sandbox",
     "--disable-gpu",
@@ -112,14 +117,15 @@ class Seen:
         self.wire = 0
 
     def goto(self, path: str) -> None:
-        """Open a page."""
+        """Open a page, and wait for what comes after it."""
         self.page.goto(self.address + path, wait_until="load")
+        expect(self.page.locator(WAITING)).to_have_count(0)
 
     def settled(self) -> None:
         """Wait until a click has led somewhere and nothing is under way."""
         self.page.wait_for_timeout(50)
         self.page.wait_for_load_state("load")
-        expect(self.page.locator("html.busy, .htmx-request, .htmx-swapping")).to_have_count(0)
+        expect(self.page.locator(f"html.busy, .htmx-request, .htmx-swapping, {WAITING}")).to_have_count(0)
 
 
 Open = Callable[..., Seen]
@@ -221,7 +227,7 @@ def tab(site: Site, browser: Browser) -> Iterator[Tab]:
     def open_page(path: str, *, token: str = TOKEN, scripts: bool = True) -> Seen:
         if (token, scripts) not in kept:
             context = browser.new_context(java_script_enabled=scripts, reduced_motion="reduce")
-            context.set_default_timeout(8_000)
+            context.set_default_timeout(PATIENCE)
             signed_in(context, site, token)
             kept[token, scripts] = Seen(context.new_page(), site.address)
         seen = kept[token, scripts]
@@ -257,7 +263,7 @@ def opened(site: Site, browser: Browser) -> Iterator[Open]:
             java_script_enabled=scripts,
             reduced_motion="reduce",
         )
-        context.set_default_timeout(8_000)
+        context.set_default_timeout(PATIENCE)
         contexts.append(context)
         if token:
             signed_in(context, site, token)

@@ -142,7 +142,7 @@ FAULTS: list[tuple[Any, str]] = [
     ({"metrics": ["speed"]}, "metrics: 'speed' is not one of records, hits,"),
     ({"metrics": [1]}, "metrics: a list of names"),
     ({"metrics": ["hits", "hits"]}, "metrics: a name stands there twice"),
-    ({"dimensions": ["api", "path", "key", "code"]}, "dimensions: at most 3"),
+    ({"dimensions": ["api", "path", "key", "code", "method", "country"]}, "dimensions: at most 5"),
     ({"dimensions": ["colour"]}, "dimensions: 'colour' is not one of"),
     ({"zone": "Mars/Olympus"}, "zone: 'Mars/Olympus' is no time zone"),
     ({"from": "2026-02-30"}, "from: '2026-02-30' is neither a day"),

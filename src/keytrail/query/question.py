@@ -12,7 +12,7 @@ from keytrail.query.ranges import PRESETS, Range, before, between, named
 from keytrail.query.request import Condition, Order
 from keytrail.query.zones import Step, zone
 
-MOST_DIMENSIONS: Final = 3
+MOST_DIMENSIONS: Final = 5
 MOST_METRICS: Final = 40
 MOST_ROWS: Final = 100_000
 """Rows of an answer; with steps, rows times steps."""

@@ -127,7 +127,7 @@ def catalog(asker: Asker) -> Response:
     openapi_extra={"requestBody": {"content": {"application/json": {"schema": QUESTION_SCHEMA}}}},
 )
 async def query(request: Request, asker: Asker, org: Org = "", format: Format = "") -> Response:
-    """Any metrics by up to three dimensions, over any range in any zone. Needs `analytics`."""
+    """Any metrics by up to five dimensions, over any range in any zone. Needs `analytics`."""
     require(asker, "analytics")
     body = await body_of(request)
     if body is None:

@@ -44,6 +44,7 @@
       zoom: place.dataset.zoom,
       labels: rows.map((row) => row.cells[0].textContent.trim().replace(/ not collected:.*/, "")),
       edges: rows.map((row) => [row.dataset.from, row.dataset.to]),
+      links: rows.map((row) => row.cells[0].querySelector("a")?.getAttribute("href")),
       gaps: rows.flatMap((row, index) => (row.dataset.gap ? [[index, row.dataset.gap]] : [])),
       series: [...place.querySelectorAll("thead th")].slice(1).map((head, index) => ({
         name: head.textContent.trim().replace(/, ms$/, ""),
@@ -85,7 +86,7 @@
       color: tone(one.tone),
       animation: false,
       emphasis: { focus: "none", disabled: one.kind !== "bar" },
-      cursor: one.href ? "pointer" : "default",
+      cursor: one.href || data.links[0] ? "pointer" : "default",
     };
     if (one.kind === "bar") {
       const last = one.values.length - 1;
@@ -191,8 +192,18 @@
     }
     chart.on("click", (event) => {
       const one = data.series[event.seriesIndex];
-      if (one && one.href) keytrail.go(one.href);
+      const href = one && one.kind === "bar" && (one.href || data.links[event.dataIndex]);
+      if (href) keytrail.go(href);
     });
+    // A point of a line is too small to hit: a click anywhere above or below it means its step.
+    if (data.series.some((one) => one.kind === "line")) {
+      chart.getZr().on("click", (event) => {
+        const place = [event.offsetX, event.offsetY];
+        if (!chart.containPixel({ gridIndex: 0 }, place)) return;
+        const href = data.links[chart.convertFromPixel({ xAxisIndex: 0, yAxisIndex: 0 }, place)[0]];
+        if (href) keytrail.go(href);
+      });
+    }
   }
 
   function drawAll(within) {

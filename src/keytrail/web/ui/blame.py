@@ -1,13 +1,38 @@
 """Who is behind the errors: what the gateway refuses by key, what an upstream fails in by endpoint."""
 
 from collections import Counter
-from typing import Any
+from typing import Any, Final
 
 from keytrail.query.request import Filter
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
+from keytrail.web.ui.panels import Questions
 from keytrail.web.ui.rankings import FAILED, TOP, key_name, key_path, phrase
+
+DETAILS: Final = ("hits", "first_hit", "last_hit")
+"""What is told of errors."""
+REFUSED: Final = ("key", "code")
+"""By what the refusals of the gateway itself are told apart."""
+FAILING: Final = ("api", "path", "code")
+"""By what failures of an upstream are told apart."""
+
+
+def questions(desk: Desk) -> Questions:
+    """The two questions that the causes of most errors are made of."""
+    return tuple(
+        (
+            words,
+            desk.question(
+                *DETAILS,
+                by=by,
+                where=(FAILED, Filter("error_origin", "is", origin)),
+                order=("-hits",),
+                limit=TOP,
+            ),
+        )
+        for words, origin, by in (("gateway", "gateway", REFUSED), ("upstream", "upstream", FAILING))
+    )
 
 
 def causes(desk: Desk, names: Names) -> list[Row]:
@@ -18,15 +43,15 @@ def causes(desk: Desk, names: Names) -> list[Row]:
     how many endpoints or keys it touches.
     """
     found = [
-        *_causes(desk, names, "gateway", ("key", "code"), ("api", "path")),
-        *_causes(desk, names, "upstream", ("api", "path", "code"), ("key",)),
+        *_causes(desk, names, "gateway", REFUSED, ("api", "path")),
+        *_causes(desk, names, "upstream", FAILING, ("key",)),
     ]
     return sorted(found, key=lambda row: -row["hits"])[:TOP]
 
 
 def _causes(desk: Desk, names: Names, origin: str, by: tuple[str, ...], touched: tuple[str, ...]) -> list[Row]:
     here = (FAILED, Filter("error_origin", "is", origin))
-    metrics = ["hits", "first_hit", "last_hit", *(["latest_alias"] if "key" in by else [])]
+    metrics = [*DETAILS, *(["latest_alias"] if "key" in by else [])]
     rows = desk.ask(*metrics, by=by, where=here, order=("-hits", *by), limit=TOP).rows
     if not rows:
         return []
@@ -63,16 +88,21 @@ def _causes(desk: Desk, names: Names, origin: str, by: tuple[str, ...], touched:
     return made
 
 
-def details(desk: Desk, names: Names, limit: int = TOP) -> list[Row]:
-    """The errors by key, endpoint, code and blame, most first: who, where, what, since when and whose fault."""
+def told_apart(desk: Desk) -> tuple[str, ...]:
+    """By what the errors of a page are told apart: everything that it is not about itself."""
     about: set[str] = {item.dimension for item in desk.subject}
     if desk.state.path == "/endpoint":
         about |= {"api", "path"}
-    by = tuple(name for name in ("key", "api", "path", "code", "error_origin") if name not in about)
     if "oauth_client" in about:
         # The clients' rollup has no keys.
-        by = tuple(name for name in by if name != "key")
-    metrics = ["hits", "first_hit", "last_hit", *(["latest_alias"] if "key" in by else [])]
+        about.add("key")
+    return tuple(name for name in ("key", "api", "path", "code", "error_origin") if name not in about)
+
+
+def details(desk: Desk, names: Names, limit: int = TOP) -> list[Row]:
+    """The errors by key, endpoint, code and blame, most first: who, where, what, since when and whose fault."""
+    by = told_apart(desk)
+    metrics = [*DETAILS, *(["latest_alias"] if "key" in by else [])]
     rows = desk.ask(*metrics, by=by, where=(FAILED,), order=("-hits", *by), limit=limit).rows
     if not rows:
         return []

@@ -31,10 +31,10 @@ from keytrail.web.changes import content
 from keytrail.web.rows import neutral
 from keytrail.web.ui import charts, figures
 from keytrail.web.ui.ask import Desk, Names, Row
-from keytrail.web.ui.commands import api_url, see_requests
+from keytrail.web.ui.commands import api_url, see_failed, see_requests
 from keytrail.web.ui.pages import AtDesk, gaps_of, show
-from keytrail.web.ui.panels import Panel, once
-from keytrail.web.ui.rankings import consumer_path, key_name, key_path
+from keytrail.web.ui.panels import Panel, asked, once
+from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings
 
 router = APIRouter(include_in_schema=False)
@@ -79,7 +79,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
     gaps = partial(gaps_of, request, desk)
 
     def panel(name: str, title: str, template: str, make: Callable[[], Any], **more: Any) -> Panel:
-        return Panel(name, title, template, make, menu=menu, asks=asks, api=API, **more)
+        return Panel(name, title, template, make, menu=menu, asks=asked(asks), api=API, **more)
 
     panels = [
         Panel(
@@ -89,12 +89,20 @@ def changed(request: Request, desk: AtDesk) -> Response:
             lambda: charts.blame(desk, gaps(), against),
             size="chart",
             wide="w6",
-            menu=see_requests(desk),
+            menu=see_failed(desk),
+            asks=asked(desk.question("hits", by=("error_origin",), where=(FAILED,), step=True)),
         ),
         Panel(
-            "p95", "p95 latency over time", "chart", lambda: charts.p95(desk, gaps(), against), size="chart", wide="w6"
+            "p95",
+            "p95 latency over time",
+            "chart",
+            lambda: charts.p95(desk, gaps(), against),
+            size="chart",
+            wide="w6",
+            menu=see_requests(desk),
+            asks=asked(desk.question("p95_latency", step=True)),
         ),
-        Panel("figures", "Key figures", "figures", lambda: _figures(desk, question, told()), size="figures"),
+        panel("figures", "Key figures", "figures", lambda: _figures(desk, question, told()), size="figures"),
         panel("verdict", "In short", "verdict", lambda: findings(desk, by_key(), by_endpoint()), size="text"),
         *(
             panel(
@@ -244,12 +252,14 @@ def _figures(desk: Desk, question: ChangesQuestion, told: Row) -> list[charts.Fi
             figures.rate(rate, now.get("hits")),
             figures.delta(rate, old_rate, better="down", points=True),
             note=f"of {now.get('hits', 0):,} requests",
+            href=desk.state.link("/endpoints", sort="-error_rate"),
         ),
         charts.Figure(
             "p95 latency",
             figures.ms(latency["p95_latency"]),
             figures.delta(latency["p95_latency"], latency["earlier_p95_latency"], better="down"),
             note=_was(latency["earlier_p95_latency"]),
+            href=desk.state.link("/endpoints", sort="-p95_latency"),
         ),
         charts.Figure(
             "Slower than before's p95",

@@ -9,7 +9,7 @@ from keytrail.query.zones import Span, zone
 from keytrail.store.tables import histogram_range
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row
-from keytrail.web.ui.commands import requests_url
+from keytrail.web.ui.commands import endpoints_by, latency_url, requests_url, subject
 from keytrail.web.ui.ranges import Bucket
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
@@ -57,8 +57,8 @@ class Chart:
     Attributes:
         unit: Unit of the values, "" for counts.
         labels: What the clock shows at each bucket.
-        edges: First and last instant of each bucket as a URL has it.
-        links: The URL of each bucket as the range.
+        edges: First and last instant of each bucket as a URL has it; "" where buckets are no times.
+        links: Where each bucket leads: to it as the range, or to its requests; "" for nowhere.
         series: What is drawn.
         open: The last bucket is still under way.
         gaps: Numbers of the buckets in which something was not collected, each with its cause.
@@ -78,6 +78,10 @@ class Chart:
         return not any(value for one in self.series if one.kind != "dashed" for value in one.values)
 
 
+FIGURES: Final = ("hits", "error", "error_rate", "p95_latency", "gateway_overhead", "upstream_latency")
+"""The metrics of the strip at the top of a page."""
+KEYS: Final = "distinct_keys"
+"""One more of them, asked by itself: the tables that answer fastest for the others have no keys."""
 OVER_TIME: Final = (
     "hits", "error", "p50_latency", "p95_latency", "p99_latency", "upstream_latency", "gateway_overhead",
 )  # fmt: skip
@@ -87,12 +91,13 @@ Steps = Callable[[], tuple[list[Bucket], list[Row]]]
 
 def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[Figure]:
     """Requests, error rate, p95, active keys and the gateway's own time, each against the period before."""
-    state, metrics = desk.state, ("hits", "error", "error_rate", "p95_latency", "gateway_overhead", "upstream_latency")
-    now, before = desk.one(*metrics), _before(desk, *metrics)
+    state = desk.state
+    now, before = desk.one(*FIGURES), _before(desk, *FIGURES)
     buckets, rows = steps()
     hits, old_hits = now.get("hits", 0), before.get("hits")
-    slowest = state.link("/endpoints", sort="-p95_latency")
-    errors_only, changed = state.link("/errors"), state.link("/changes") if state.compare else ""
+    # Wherever a figure leads, what the page is about holds there, too.
+    about = state.having(**subject(desk))
+    changed = about.link("/changes") if state.compare else ""
 
     def spark(metric: str, tone: str = "") -> Any:
         return figures.spark(filled(buckets, rows, metric), tone)
@@ -111,7 +116,7 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
             figures.delta(now.get("error_rate"), before.get("error_rate"), better="down", points=True),
             spark("error", "bad"),
             note=f"{now.get('error', 0):,} errors",
-            href=errors_only,
+            href=about.link("/errors"),
             why=changed,
         ),
         Figure(
@@ -119,7 +124,7 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
             figures.ms(now.get("p95_latency"), hits),
             figures.delta(now.get("p95_latency"), before.get("p95_latency"), better="down"),
             spark("p95_latency"),
-            href=slowest,
+            href=endpoints_by(desk, "p95_latency"),
             why=changed,
         ),
         Figure(
@@ -128,19 +133,25 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
             figures.delta(now.get("gateway_overhead"), before.get("gateway_overhead"), better="down"),
             spark("gateway_overhead"),
             note=f"of {now['gateway_overhead'] + now['upstream_latency']:,.0f} ms in the mean" if hits else "",
+            href=endpoints_by(desk, "gateway_overhead"),
         ),
     ]
     if not of_key:
-        keys = desk.ask("hits", by=("key",), limit=1).total_rows
-        old_keys = _total(desk, "key") if state.compare else None
+        keys = desk.one(KEYS).get(KEYS, 0)
+        old_keys = _before(desk, KEYS).get(KEYS, 0) if state.compare else None
         found.insert(
             3, Figure("Active keys", figures.count(keys), figures.delta(keys, old_keys), href=state.link("/keys"))
         )
     return found
 
 
-def _total(desk: Desk, dimension: str) -> int:
-    return desk.ask("hits", by=(dimension,), limit=1, spans=desk.state.range.before).total_rows
+def figures_question(desk: Desk, *, of_key: bool) -> Row:
+    """The figures of the strip as the API tells them, beside those of the period before."""
+    asks = desk.question(*FIGURES, *(() if of_key else (KEYS,)))
+    before = desk.state.range.before
+    if desk.state.compare and before:
+        asks["compare"] = desk.stretch(before[0].start, before[-1].end)
+    return asks
 
 
 def _before(desk: Desk, *metrics: str) -> Row:
@@ -182,7 +193,13 @@ def _before_series(
     """The same metric of another range, step beside step."""
     earlier, old = desk.series(metric, spans=spans, **more)
     values = filled(earlier, old, metric)[:length]
-    return Series(name, "before", [*values, *[None] * (length - len(values))], "", "dashed")
+    where = zone(desk.state.range.zone)
+    href = (
+        desk.state.zoom(figures.url_time(spans[0].start, where), figures.url_time(spans[-1].end, where))
+        if spans
+        else ""
+    )
+    return Series(name, "before", [*values, *[None] * (length - len(values))], href, "dashed")
 
 
 def latency(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Chart:
@@ -190,7 +207,9 @@ def latency(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Chart
     names = {"p50_latency": "p50", "p95_latency": "p95", "p99_latency": "p99"}
     buckets, rows = steps()
     series = [
-        Series(title, title, [value or None for value in filled(buckets, rows, metric)], kind="line")
+        Series(
+            title, title, [value or None for value in filled(buckets, rows, metric)], endpoints_by(desk, metric), "line"
+        )
         for metric, title in names.items()
     ]
     return _chart(desk, "ms", buckets, series, gaps)
@@ -200,8 +219,10 @@ def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Ch
     """The mean time of a request over time: in the upstream, and in the gateway itself."""
     buckets, rows = steps()
     series = [
-        Series("upstream", "upstream", filled(buckets, rows, "upstream_latency")),
-        Series("gateway", "gateway", filled(buckets, rows, "gateway_overhead")),
+        Series(
+            "upstream", "upstream", filled(buckets, rows, "upstream_latency"), endpoints_by(desk, "upstream_latency")
+        ),
+        Series("gateway", "gateway", filled(buckets, rows, "gateway_overhead"), endpoints_by(desk, "gateway_overhead")),
     ]
     return _chart(desk, "ms", buckets, series, gaps)
 
@@ -230,7 +251,9 @@ def p95(desk: Desk, gaps: Sequence[tuple[Span, str]], against: Baseline) -> Char
     values = [value or None for value in filled(buckets, rows, "p95_latency")]
     before = _before_series(desk, "p95_latency", len(buckets), against[1], against[0])
     earlier = replace(before, values=[value or None for value in before.values])
-    return _chart(desk, "ms", buckets, [Series("p95", "p95", values, kind="line"), earlier], gaps)
+    return _chart(
+        desk, "ms", buckets, [Series("p95", "p95", values, endpoints_by(desk, "p95_latency"), "line"), earlier], gaps
+    )
 
 
 def _chart(
@@ -266,9 +289,15 @@ def histogram(desk: Desk) -> Chart:
     powers = range(min(sums, default=0), max(sums, default=-1) + 1)
     labels = [_power_label(power) for power in powers]
     series = [Series("requests", "accent", [sums.get(power, 0) for power in powers])]
-    return Chart("", labels, [("", "")] * len(labels), [""] * len(labels), series, open=False)
+    links = [latency_url(desk, *_power_range(power)) for power in powers]
+    return Chart("", labels, [("", "")] * len(labels), links, series, open=False)
+
+
+def _power_range(power: int) -> tuple[int, int]:
+    """Least and greatest time of a bucket of the histogram that is shown, ms."""
+    return (1 << power - 1, (1 << power) - 1) if power else (0, 0)
 
 
 def _power_label(power: int) -> str:
-    low, high = (1 << power - 1, (1 << power) - 1) if power else (0, 0)
+    low, high = _power_range(power)
     return f"{low:,} ms" if low == high else f"{low:,}–{high:,} ms"

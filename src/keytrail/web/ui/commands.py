@@ -67,6 +67,19 @@ def requests_url(desk: Desk, **values: Any) -> str:
     return desk.state.only("/requests", **subject(desk), **values)
 
 
+def latency_url(desk: Desk, least: int, most: int) -> str:
+    """The page of single requests, those that took between two times (ms, both included); "" for who may not."""
+    if not desk.may("logs"):
+        return ""
+    bounds = (("min_latency", str(least)), ("max_latency", str(most)))
+    return desk.state.having(**subject(desk)).link("/requests", extras=bounds)
+
+
+def endpoints_by(desk: Desk, metric: str) -> str:
+    """The endpoints with the filters of this page and of its subject, the greatest of a metric first."""
+    return desk.state.having(**subject(desk)).link("/endpoints", sort=f"-{metric}")
+
+
 def subject(desk: Desk) -> dict[str, Any]:
     """What the page is about, as filters of another one."""
     return {item.dimension: item.value for item in desk.subject if item.operator == "is"}

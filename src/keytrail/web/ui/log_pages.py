@@ -43,8 +43,14 @@ def log(request: Request, desk: AtDesk) -> Response:
             live=not cursor,
         ),
     ]
-    least = desk.state.own("min_latency")
-    return show(request, desk, "log.html", panels, title="Requests", searches="Text in the path", least=least)
+    bounds = [
+        (name, words, sign, desk.state.own(name))
+        for name, words, sign in (
+            ("min_latency", "Latency at least, ms", "≥ ms"),
+            ("max_latency", "Latency at most, ms", "≤ ms"),
+        )
+    ]
+    return show(request, desk, "log.html", panels, title="Requests", searches="Text in the path", bounds=bounds)
 
 
 def _page(desk: Desk, names: Names, cursor: str) -> dict[str, Any]:
@@ -76,12 +82,12 @@ def _filters(desk: Desk) -> tuple[Any, ...]:
 
 
 def _bounds(extras: tuple[tuple[str, str], ...]) -> tuple[Bound, ...]:
-    least = dict(extras).get("min_latency", "")
-    if not least:
-        return ()
-    if not (least.isascii() and least.isdigit() and len(least) <= 9):
-        raise RequestError(f"min_latency {least[:40]!r} is not a number of milliseconds")
-    return (Bound("latency", least=int(least)),)
+    given = {name: text for name, text in extras if name in {"min_latency", "max_latency"}}
+    for name, text in given.items():
+        if not (text.isascii() and text.isdigit() and len(text) <= 9):
+            raise RequestError(f"{name} {text[:40]!r} is not a number of milliseconds")
+    least, most = (int(given[name]) if name in given else None for name in ("min_latency", "max_latency"))
+    return (Bound("latency", least, most),) if given else ()
 
 
 def _line(desk: Desk, row: Row, apis: Any) -> dict[str, Any]:

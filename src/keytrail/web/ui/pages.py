@@ -9,7 +9,6 @@ from urllib.parse import quote
 from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
-from keytrail.query.question import MOST_DIMENSIONS
 from keytrail.query.zones import Span, to_moment, zone
 from keytrail.web.auth import Principal, require
 from keytrail.web.coverage import Coverage
@@ -17,7 +16,7 @@ from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.commands import QUERY, csv_url, curl, explain_url, see_failed, see_requests
-from keytrail.web.ui.panels import Panel, once
+from keytrail.web.ui.panels import Panel, asked, once
 from keytrail.web.ui.ranges import PRESETS
 from keytrail.web.ui.render import page, panel_page
 from keytrail.web.ui.session import remember_zone
@@ -88,6 +87,8 @@ def show(
         template,
         request,
         panels,
+        # Of a page about one thing, whichever: the route's own path.
+        (desk.scope, state.range.name, request.scope["route"].path),
         state=state,
         desk=desk,
         chips=_chips(desk, names),
@@ -167,11 +168,12 @@ def ranking_panel(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
         partial(rankings.ranking, desk, names, kind),
         more=("All", desk.state.link(spec.page)) if spec.page and spec.page != desk.state.path else None,
         menu=see_requests(desk),
-        asks=desk.question(
-            "hits", "error", "error_rate", by=spec.by, where=spec.where, order=("-hits",), limit=rankings.TOP
+        asks=asked(
+            desk.question(
+                "hits", "error", "error_rate", by=spec.by, where=spec.where, order=("-hits",), limit=rankings.TOP
+            )
         ),
         slow=spec.slow,
-        paced=(desk.scope, desk.state.range.name, desk.state.path),
         wide=wide,
     )
 
@@ -179,6 +181,25 @@ def ranking_panel(desk: Desk, names: Names, kind: str, wide: str = "") -> Panel:
 def over_time(desk: Desk) -> charts.Steps:
     """What the figures and the charts of a page have in common, asked once."""
     return once(lambda: desk.series(*charts.OVER_TIME))
+
+
+def figures_panel(desk: Desk, steps: charts.Steps, *, of_key: bool = False) -> Panel:
+    """The strip of figures at the top of a page.
+
+    Args:
+        desk: Who asks.
+        steps: What its sparklines are drawn from.
+        of_key: The page is about a key, a client or a consumer.
+    """
+    return Panel(
+        "figures",
+        "Key figures",
+        "figures",
+        partial(charts.overview_figures, desk, steps, of_key=of_key),
+        menu=see_requests(desk),
+        asks=asked(charts.figures_question(desk, of_key=of_key)),
+        size="figures",
+    )
 
 
 def chart_panels(
@@ -195,7 +216,7 @@ def chart_panels(
 
     def drawn(name: str, title: str, make: Callable[..., charts.Chart], *metrics: str, **more: Any) -> Panel:
         by = more.pop("by", ())
-        asks = desk.question(*metrics, by=by, step=True)
+        asks = asked(desk.question(*metrics, by=by, step=True))
         gaps = partial(gaps_of, request, desk)
         menu = see_requests(desk)
         return Panel(name, title, "chart", lambda: make(desk, gaps()), asks=asks, menu=menu, size="chart", **more)
@@ -227,11 +248,7 @@ def table_panel(desk: Desk, names: Names, kind: str, title: str) -> Panel:
     """The panel of a table."""
     spec = tables.KINDS[kind]
     metrics = [column.name for column in spec.columns if column.name not in {"spark", "endpoints"}]
-    asks = (
-        desk.question(*metrics, by=spec.by, where=spec.where, order=("-hits",), limit=tables.PAGE_SIZE)
-        if len(spec.by) <= MOST_DIMENSIONS
-        else None
-    )
+    asks = asked(desk.question(*metrics, by=spec.by, where=spec.where, order=("-hits",), limit=tables.PAGE_SIZE))
     make = partial(tables.table, desk, names, kind)
     saved = partial(sheets.sheet, desk, names, kind)
     return Panel("table", title, "table", make, asks=asks, menu=see_requests(desk), sheet=saved, size="table")
@@ -246,7 +263,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
         kinds.append("orgs")
     steps = over_time(desk)
     panels = [
-        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk, steps), size="figures"),
+        figures_panel(desk, steps),
         *chart_panels(request, desk, steps),
         Panel(
             "guilty",
@@ -255,6 +272,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
             partial(blame.causes, desk, names),
             ("All errors", desk.state.link("/errors")),
             menu=see_failed(desk),
+            asks=blame.questions(desk),
             size="table",
             wide="w8 x12",
         ),
@@ -303,6 +321,8 @@ def errors(request: Request, desk: AtDesk) -> Response:
             "Gateway or upstream",
             "chart",
             lambda: charts.blame(desk, gaps_of(request, desk)),
+            menu=see_failed(desk),
+            asks=asked(desk.question("hits", by=("error_origin",), where=(rankings.FAILED,), step=True)),
             size="chart",
             wide="w8 x6",
         ),

@@ -9,6 +9,13 @@ from keytrail.web.ui.commands import QUERY
 
 Maker = Callable[[], Any]
 Made = TypeVar("Made")
+Questions = tuple[tuple[str, dict[str, Any]], ...]
+"""Questions as the API takes them, each with a few words that tell it from the others."""
+
+
+def asked(question: dict[str, Any]) -> Questions:
+    """A question that is the only one of its panel."""
+    return (("", question),)
 
 
 def once(make: Callable[[], Made]) -> Callable[[], Made]:
@@ -37,13 +44,12 @@ class Panel:
         more: Text and URL of the link to everything.
         note: A few words beside the title.
         menu: Text and URL of the entries of its menu.
-        asks: The question as the API takes it, for who wants to ask it there; None where it can't.
+        asks: The questions that it is made of, for who wants to ask them at the API; none where it can't.
         api: The API's path that takes it.
         size: Which skeleton it has while it loads.
         wide: Columns of the grid that it takes, as classes.
         live: It is refreshed while records arrive.
-        slow: Only raw rows can tell, so it may come after the page.
-        paced: What its time depends on most, such as the range and who asks: as long as the last one took, is expected.
+        slow: Only raw rows can tell, so it is expected to take long.
         sheet: Makes all of it as CSV; None where there is no such thing.
     """
 
@@ -54,11 +60,10 @@ class Panel:
     more: tuple[str, str] | None = None
     note: str = ""
     menu: tuple[tuple[str, str], ...] = ()
-    asks: dict[str, Any] | None = None
+    asks: Questions = ()
     api: str = QUERY
     size: str = "list"
     wide: str = ""
     live: bool = True
     slow: bool = False
-    paced: object = None
     sheet: Callable[[], str] | None = None

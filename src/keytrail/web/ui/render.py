@@ -34,21 +34,41 @@ ENVIRONMENT.globals.update(figures=figures, version=__version__)
 # As many as an engine has readers by default; waiting for it is what these threads do.
 _ASKING: Final = ThreadPoolExecutor(3, "panel")
 
-_WITH_THE_PAGE: Final = 0.1
-"""Seconds up to which what is slow comes with the page all the same: asking for it afterwards takes longer."""
+_WITH_THE_PAGE: Final = {True: 0.1, False: 0.4}
+"""Seconds up to which a panel comes with the page, by whether it is known to be slow: what takes longer comes after it,
+as nobody should wait for one panel to see the others; asking once more costs some time, too."""
 _MOST_PACED: Final = 1_000
-_SECONDS: Final[dict[tuple[str, object], float]] = {}
-"""How long each slow panel took the last time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a panel took the last time, in seconds, and how many rows it had; None where it is none of rows."""
+
+    seconds: float
+    rows: int | None = None
+
+
+_PACES: Final[dict[tuple[str, object], Pace]] = {}
+"""Of each panel, by what its time depends on most."""
 
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A panel with its data, or with what went wrong, or with neither: then it is still to be loaded."""
+    """A panel with its data, or with what went wrong, or with neither: then it is still to be loaded.
+
+    Attributes:
+        panel: The panel.
+        data: What it shows.
+        error: What went wrong.
+        waiting: It comes after the page.
+        rows: The rows that it is expected to have; None is not known.
+    """
 
     panel: Panel
     data: Any = None
     error: str = ""
     waiting: bool = False
+    rows: int | None = None
 
 
 def common(request: Request, **values: Any) -> dict[str, Any]:
@@ -76,10 +96,17 @@ def page(template: str, request: Request, status: int = 200, **values: Any) -> H
     return HTMLResponse(text, status, {"Cache-Control": "private, no-store", "Vary": "Cookie, HX-Request"})
 
 
-def panel_page(template: str, request: Request, panels: Iterable[Panel], **values: Any) -> Response:
+def panel_page(template: str, request: Request, panels: Iterable[Panel], paced: object, **values: Any) -> Response:
     """A page with its panels, or a single one of them where `?panel=` asks for it.
 
     Each panel is asked for by itself: where one fails the others are shown.
+
+    Args:
+        template: The page's template.
+        request: The request.
+        panels: Its panels.
+        paced: What their time depends on most, such as the range: as long as the last one took, is expected.
+        values: What the template uses beside that.
     """
     by_id = {panel.id: panel for panel in panels}
     wanted = request.query_params.get("panel", "")
@@ -88,12 +115,10 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], **value
             raise RequestError(f"there is no panel {wanted[:40]!r}")
         if request.query_params.get("as") == "csv" and (made := by_id[wanted].sheet):
             return _download(made(), by_id[wanted].title)
-        return page("panel.html", request, shown=_made(by_id[wanted], request.state.request_id), **values)
-    later = bool(request.cookies.get(SCRIPTED))
+        return page("panel.html", request, shown=_made(by_id[wanted], paced, request.state.request_id), **values)
+    scripted = bool(request.cookies.get(SCRIPTED))
     waiting = {
-        name: Shown(panel, waiting=True)
-        if later and panel.slow and _SECONDS.get((panel.id, panel.paced), 1.0) > _WITH_THE_PAGE
-        else _ASKING.submit(_made, panel, request.state.request_id)
+        name: (scripted and _later(panel, paced)) or _ASKING.submit(_made, panel, paced, request.state.request_id)
         for name, panel in by_id.items()
     }
     shown: Mapping[str, Shown] = {
@@ -109,7 +134,13 @@ def _download(text: str, title: str) -> Response:
     return Response("\ufeff" + text, headers=headers, media_type="text/csv; charset=utf-8")
 
 
-def _made(panel: Panel, request_id: str) -> Shown:
+def _later(panel: Panel, paced: object) -> Shown | None:
+    """A panel that comes after the page, as it is expected to take long."""
+    pace = _PACES.get((panel.id, paced), Pace(1.0 if panel.slow else 0.0))
+    return Shown(panel, waiting=True, rows=pace.rows) if pace.seconds > _WITH_THE_PAGE[panel.slow] else None
+
+
+def _made(panel: Panel, paced: object, request_id: str) -> Shown:
     began = time.perf_counter()
     try:
         shown = Shown(panel, panel.make())
@@ -122,8 +153,8 @@ def _made(panel: Panel, request_id: str) -> Shown:
     except StoreError as error:
         log.error("panel failed", panel=panel.id, request_id=request_id, error=str(error))
         return Shown(panel, error="The store could not answer this.")
-    if panel.slow:
-        if len(_SECONDS) >= _MOST_PACED:
-            _SECONDS.clear()
-        _SECONDS[panel.id, panel.paced] = time.perf_counter() - began
+    if len(_PACES) >= _MOST_PACED:
+        _PACES.clear()
+    rows = shown.data if isinstance(shown.data, list) else getattr(shown.data, "rows", None)
+    _PACES[panel.id, paced] = Pace(time.perf_counter() - began, None if rows is None else len(rows))
     return shown

@@ -34,7 +34,7 @@ FILTERS: Final = {
 NOT: Final = "not."
 """Prefix of the parameter of an exclusion."""
 
-EXTRAS: Final = ("min_latency", "baseline", "by", "direction", "least_hits")
+EXTRAS: Final = ("min_latency", "max_latency", "baseline", "by", "direction", "least_hits")
 """Parameters that one page alone understands."""
 
 _MOST_FILTERS: Final = 40
@@ -171,10 +171,14 @@ class State:
         rest = tuple(it for it in self.picked if (it.dimension, it.value) != (one.dimension, one.value))
         return self.link(path, picked=rest if one in self.picked else (*rest, one))
 
+    def having(self, **values: Any) -> "State":
+        """The same with these filters added, without those of the same dimensions."""
+        rest = tuple(it for it in self.picked if it.dimension not in values)
+        return replace(self, picked=(*rest, *(Picked(name, str(value)) for name, value in values.items())))
+
     def only(self, to: str, /, **values: Any) -> str:
         """The URL of another page with these filters added, without those of the same dimensions."""
-        rest = tuple(it for it in self.picked if it.dimension not in values)
-        return self.link(to, picked=(*rest, *(Picked(name, str(value)) for name, value in values.items())))
+        return self.having(**values).link(to)
 
     def zoom(self, first: str, last: str) -> str:
         """The URL of an own range."""

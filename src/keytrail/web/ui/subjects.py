@@ -11,9 +11,10 @@ from keytrail.query.request import ALL_TIME, Filter
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, figures, rankings
 from keytrail.web.ui.ask import Desk, Names
-from keytrail.web.ui.commands import see_failed
-from keytrail.web.ui.pages import AtDesk, chart_panels, over_time, ranking_panel, show, table_panel
-from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.commands import see_failed, see_requests
+from keytrail.web.ui.pages import AtDesk, chart_panels, figures_panel, over_time, ranking_panel, show, table_panel
+from keytrail.web.ui.panels import Panel, asked
+from keytrail.web.ui.rankings import FAILED, TOP
 
 router = APIRouter(include_in_schema=False)
 
@@ -70,17 +71,11 @@ def subject_page(
     names: Names = request.app.state.names
     steps = over_time(desk)
     panels = [
-        Panel("identity", kind, "identity", identity or partial(_identity, desk, kind, value), size="figures"),
-        Panel(
-            "figures",
-            "Key figures",
-            "figures",
-            partial(charts.overview_figures, desk, steps, of_key=True),
-            size="figures",
-        ),
+        Panel("identity", kind, "identity", identity or partial(_identity, desk, kind, value), size="identity"),
+        figures_panel(desk, steps, of_key=True),
         *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
         table_panel(desk, names, "subject-endpoints", "Endpoints called"),
-        Panel("guilty", "Errors", "guilty", partial(blame.details, desk, names), menu=see_failed(desk), size="table"),
+        guilty_panel(desk, names),
         *(ranking_panel(desk, names, one) for one in kinds),
         *(extra := list(more)),
     ]
@@ -96,6 +91,13 @@ def subject_page(
         more=[panel.id for panel in extra],
         searches="Path or API",
     )
+
+
+def guilty_panel(desk: Desk, names: Names, wide: str = "") -> Panel:
+    """The panel of the errors of a subject, each by what it is not about: key, endpoint, code and blame."""
+    asks = desk.question(*blame.DETAILS, by=blame.told_apart(desk), where=(FAILED,), order=("-hits",), limit=TOP)
+    make = partial(blame.details, desk, names)
+    return Panel("guilty", "Errors", "guilty", make, menu=see_failed(desk), asks=asked(asks), size="table", wide=wide)
 
 
 def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
@@ -121,20 +123,19 @@ def one_endpoint(request: Request, desk: AtDesk) -> Response:
     kinds = ("keys", "clients", "all-codes", "methods", "versions", "countries")
     steps = over_time(desk)
     panels = [
-        Panel("figures", "Key figures", "figures", partial(charts.overview_figures, desk, steps), size="figures"),
+        figures_panel(desk, steps),
         *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
         Panel(
-            "histogram", "How long requests take", "chart", partial(charts.histogram, desk), size="chart", wide="w4 x6"
+            "histogram",
+            "How long requests take",
+            "chart",
+            partial(charts.histogram, desk),
+            menu=see_requests(desk),
+            asks=asked(desk.question("latency_histogram")),
+            size="chart",
+            wide="w4 x6",
         ),
-        Panel(
-            "guilty",
-            "Errors",
-            "guilty",
-            partial(blame.details, desk, names),
-            menu=see_failed(desk),
-            size="table",
-            wide="w8 x6",
-        ),
+        guilty_panel(desk, names, "w8 x6"),
         *(ranking_panel(desk, names, one) for one in kinds),
     ]
     api = next(iter(desk.state.values("api")), "")

@@ -51,6 +51,8 @@ MEAN: Final = Column("latency", "Mean", "ms")
 P50: Final = Column("p50_latency", "p50", "ms")
 P95: Final = Column("p95_latency", "p95", "ms", hint="95 % of requests were faster")
 P99: Final = Column("p99_latency", "p99", "ms")
+UPSTREAM: Final = Column("upstream_latency", "Upstream", "ms", hint="mean time in the upstream")
+GATEWAY: Final = Column("gateway_overhead", "Gateway", "ms", hint="mean time in the gateway itself")
 LEAST: Final = Column("min_latency", "Min", "ms", hint="of requests that did not fail")
 MOST: Final = Column("max_latency", "Max", "ms")
 LAST: Final = Column("last_hit", "Last seen", "ago")
@@ -94,7 +96,9 @@ KINDS: Final = {
         "No request of an OAuth client in this range.",
     ),
     "apis": Kind("API", ("api",), (HITS, ERRORS, RATE, P50, P95, P99, ENDPOINTS, LAST, TREND)),
-    "endpoints": Kind("Endpoint", ("api", "path"), (HITS, ERRORS, RATE, MEAN, P50, P95, P99, LAST, TREND)),
+    "endpoints": Kind(
+        "Endpoint", ("api", "path"), (HITS, ERRORS, RATE, MEAN, UPSTREAM, GATEWAY, P50, P95, P99, LAST, TREND)
+    ),
     "subject-endpoints": Kind(
         "Endpoint", ("api", "path"), (HITS, SUCCESS, ERRORS, RATE, MEAN, P50, P95, P99, LEAST, MOST, LAST, TREND)
     ),

@@ -1,0 +1,66 @@
+"""Refreshing by itself: what is in sight is asked for anew, and nothing while nobody sees it."""
+
+from playwright.sync_api import Page
+
+from tests.browser.conftest import Open
+
+EVERY = 10_000
+"""Milliseconds between two refreshes."""
+
+
+def hide(page: Page, *, hidden: bool) -> None:
+    """Put the tab behind another one, or in front again."""
+    page.evaluate(
+        "hidden => { Object.defineProperty(document, 'hidden', {value: hidden, configurable: true});"
+        " document.dispatchEvent(new Event('visibilitychange')); }",
+        hidden,
+    )
+
+
+def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
+    seen = opened(token="a-token-of-the-tests")
+    page = seen.page
+    page.clock.install()
+    seen.goto("/")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("panel=")[2]))
+    with page.expect_request("**panel=traffic"):
+        page.clock.run_for(EVERY)
+    seen.settled()
+    assert {"age", "figures", "traffic"} <= set(asked)
+    # What is below the window waits until one gets there.
+    assert "versions" not in asked
+    asked.clear()
+    hide(page, hidden=True)
+    page.clock.run_for(6 * EVERY)
+    seen.settled()
+    assert asked == []
+    # Back again it is not ten seconds old.
+    with page.expect_request("**panel=traffic"):
+        hide(page, hidden=False)
+    seen.settled()
+    page.locator("[data-refresh]").click()
+    asked.clear()
+    page.clock.run_for(6 * EVERY)
+    seen.settled()
+    assert asked == []
+    # It stays off.
+    page.reload()
+    page.clock.run_for(6 * EVERY)
+    assert page.locator("[data-refresh]").get_attribute("aria-pressed") == "false"
+    assert seen.faults == []
+
+
+def test_a_refresh_keeps_what_somebody_points_at(opened: Open) -> None:
+    seen = opened(token="a-token-of-the-tests")
+    page = seen.page
+    page.clock.install()
+    seen.goto("/")
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("panel=")[2]))
+    page.locator("#p-traffic h2").hover()
+    with page.expect_request("**panel=latency"):
+        page.clock.run_for(EVERY)
+    seen.settled()
+    assert "traffic" not in asked
+    assert seen.faults == []
