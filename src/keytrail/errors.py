@@ -9,6 +9,7 @@
     │   ├── Conflict         the request contradicts an earlier one (409)
     │   ├── TooLarge         more was sent than is taken at once (413)
     │   ├── Unsupported      a content type or encoding that is not understood (415)
+    │   ├── NoLongerKept     the answer needs what retention has taken away; names the day
     │   └── TooCostly        the answer would take more than one question may (400, 503)
     ├── StoreError           the store can't do it; the cause is kept
     │   ├── StoreBusy        another process holds the data directory; the message says which
@@ -87,6 +88,10 @@ class Unsupported(RequestError):
     """A content type or encoding that is not understood; the message names it."""
 
     status = 415
+
+
+class NoLongerKept(RequestError):
+    """The answer needs records or sums that retention has taken away; the message names the day."""
 
 
 class TooCostly(RequestError):

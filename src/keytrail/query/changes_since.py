@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from keytrail.errors import NoLongerKept
 from keytrail.query.ranges import Range
 from keytrail.query.zones import HOUR, Label, Span, Step, steps
 
@@ -18,7 +19,8 @@ SHORT: Final = 6 * HOUR
 CLOCK: Final = "UTC"
 """Zone of the steps: instants are wanted, so no hour may come twice."""
 
-Counter = Callable[[tuple[Span, ...], Step], Mapping[tuple[str, tuple[str, ...]], Mapping[Label, int]]]
+Counts = Mapping[tuple[str, tuple[str, ...]], Mapping[Label, int]]
+Counter = Callable[[tuple[Span, ...], Step], Counts]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +43,8 @@ class Excess:
 def since(asked: Range, series: Sequence[Excess], counted: Counter) -> dict[tuple[str, tuple[str, ...]], int]:
     """The minute at which each series began to exceed, ms since the epoch, by kind and group.
 
+    It is the hour where the single requests that tell the minute are no longer kept.
+
     Args:
         asked: The range.
         series: The series.
@@ -49,14 +53,21 @@ def since(asked: Range, series: Sequence[Excess], counted: Counter) -> dict[tupl
     length = max(sum(span.end - span.start for span in asked.spans), 1)
     references = {(one.kind, one.key): (one.found + one.expected) / 2 / length for one in series}
     windows = dict.fromkeys(references, asked.spans)
+    hours: Counts = {}
     if length > SHORT:
         hours = counted(asked.spans, Step.HOUR)
         for name, reference in references.items():
             hour = _start(asked.spans, Step.HOUR, hours.get(name, {}), reference)
             # One hour before: it may have begun at its end.
             windows[name] = _clipped(asked.spans, Span(hour - HOUR, hour + HOUR))
-    wanted = _joined([span for spans in windows.values() for span in spans])
-    minutes = counted(wanted, Step.MINUTE)
+    try:
+        minutes = counted(_joined([span for spans in windows.values() for span in spans]), Step.MINUTE)
+    except NoLongerKept:
+        hours = hours or counted(asked.spans, Step.HOUR)
+        return {
+            name: _start(asked.spans, Step.HOUR, hours.get(name, {}), reference)
+            for name, reference in references.items()
+        }
     return {
         name: _start(windows[name], Step.MINUTE, minutes.get(name, {}), reference)
         for name, reference in references.items()

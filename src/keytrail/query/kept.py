@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Final
 
-from keytrail.errors import RequestError
+from keytrail.errors import NoLongerKept
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import DAY, Span
 from keytrail.store.client import Engine
@@ -27,7 +27,7 @@ def all_kept(engine: Engine, spans: Sequence[Span], *, raw: bool = True) -> Iter
         raw: Raw rows are read, and not rollups.
 
     Raises:
-        RequestError: Some are no longer kept; names the day.
+        NoLongerKept: Some are no longer kept; names the day.
     """
     first = min((span.start for span in spans if span.start > ALL_TIME.start), default=None)
     if first is None or (not raw and first > datetime.now(UTC).timestamp() * 1000 - ROLLUPS_KEPT_FOR):
@@ -44,10 +44,10 @@ def _look_up(engine: Engine, first: int, *, raw: bool) -> None:
     if begun >= datetime(since.year, since.month, since.day, tzinfo=UTC):
         return
     if raw:
-        raise RequestError(
+        raise NoLongerKept(
             f"this needs single records of {begun.date()}, and those from before {since} are no longer kept "
             "(retention.raw_days): begin then or later, or ask in whole quarters of an hour for what rollups have"
         )
-    raise RequestError(
+    raise NoLongerKept(
         f"nothing of {begun.date()} is kept any more (retention.rollup_months): begin on {since} or later"
     )

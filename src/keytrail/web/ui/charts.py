@@ -1,9 +1,11 @@
 """The strip of figures and the charts: what is drawn over time, and the table that it is drawn from."""
 
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+from keytrail.errors import NoLongerKept
 from keytrail.query.request import Filter
 from keytrail.query.zones import Span, zone
 from keytrail.store.tables import histogram_range
@@ -92,7 +94,7 @@ Steps = Callable[[], tuple[list[Bucket], list[Row]]]
 def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[Figure]:
     """Requests, error rate, p95, active keys and the gateway's own time, each against the period before."""
     state = desk.state
-    now, before = desk.one(*FIGURES), _before(desk, *FIGURES)
+    now, before = desk.one(*FIGURES), _before(desk, *FIGURES) or {}
     buckets, rows = steps()
     hits, old_hits = now.get("hits", 0), before.get("hits")
     # Wherever a figure leads, what the page is about holds there, too.
@@ -138,7 +140,8 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
     ]
     if not of_key:
         keys = desk.one(KEYS).get(KEYS, 0)
-        old_keys = _before(desk, KEYS).get(KEYS, 0) if state.compare else None
+        earlier = _before(desk, KEYS)
+        old_keys = None if earlier is None else earlier.get(KEYS, 0)
         found.insert(
             3, Figure("Active keys", figures.count(keys), figures.delta(keys, old_keys), href=state.link("/keys"))
         )
@@ -154,8 +157,12 @@ def figures_question(desk: Desk, *, of_key: bool) -> Row:
     return asks
 
 
-def _before(desk: Desk, *metrics: str) -> Row:
-    return desk.one(*metrics, spans=desk.state.range.before) if desk.state.compare else {}
+def _before(desk: Desk, *metrics: str) -> Row | None:
+    """The same of the period before; None where that is not compared, or no longer kept."""
+    try:
+        return desk.one(*metrics, spans=desk.state.range.before) if desk.state.compare else None
+    except NoLongerKept:
+        return None
 
 
 def filled(buckets: list[Bucket], rows: Iterable[Row], metric: str, **match: Any) -> list[float | None]:
@@ -183,7 +190,9 @@ def traffic(desk: Desk, gaps: Sequence[tuple[Span, str]] = ()) -> Chart:
         for name in shown
     ]
     if state.compare and shown:
-        series.append(_before_series(desk, "hits", len(buckets), state.range.before))
+        # Without it where it is no longer kept: the requests themselves are what the chart is for.
+        with suppress(NoLongerKept):
+            series.append(_before_series(desk, "hits", len(buckets), state.range.before))
     return _chart(desk, "", buckets, series, gaps)
 
 

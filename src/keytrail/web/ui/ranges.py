@@ -8,6 +8,7 @@ from keytrail.errors import RequestError
 from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import LONGEST_RANGE_DAYS
 from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, days, steps, to_instant, to_moment, zone
+from keytrail.store.tables import BUCKET_SECONDS
 
 PRESETS: Final = {
     "1h": "Last hour",
@@ -23,6 +24,8 @@ PRESETS: Final = {
 DEFAULT: Final = "24h"
 CUSTOM: Final = "custom"
 
+_LONG: Final = 7 * DAY
+_QUARTER: Final = BUCKET_SECONDS * 1000
 _ROLLING: Final = {"1h": (HOUR, MINUTE), "24h": (DAY, HOUR), "7d": (7 * DAY, HOUR)}
 """Length of the presets that end now, and what their edges are rounded to, ms."""
 
@@ -148,7 +151,17 @@ def _before(start: date, until: date, back: date, where: tzinfo, now: int) -> tu
     began = days(start, start, where)
     if not spans or not began:
         return spans
-    return _until(spans, spans[0].start + max(now - began[0].start, 0))
+    return _until(spans, spans[0].start + _passed(began[0].start, now))
+
+
+def _passed(start: int, now: int) -> int:
+    """How much of a range has passed, ms; of a long one in whole quarters of an hour.
+
+    So the period before is read from rollups: its end may lie in days whose single records are no longer kept, and a
+    quarter of an hour is little of more than a week.
+    """
+    passed = max(now - start, 0)
+    return passed if passed <= _LONG else passed // _QUARTER * _QUARTER
 
 
 def _own(first: str, last: str, zone_name: str, where: tzinfo, now: int) -> Range:
@@ -162,7 +175,7 @@ def _own(first: str, last: str, zone_name: str, where: tzinfo, now: int) -> Rang
         raise RequestError("the range starts in the future")
     spans = (Span(start, min(end, max(-(-now // HOUR) * HOUR, start + MINUTE))),)
     length = spans[0].end - start
-    before = (Span(start - length, start - max(spans[0].end - now, 0)),)
+    before = (Span(start - length, start - length + min(_passed(start, now), length)),)
     title = f"{_shown(start, where)} – {_shown(end, where, closing=True)}"
     return Range(CUSTOM, title, spans, before, _step(length), zone_name, now, first or last, last or first)
 

@@ -12,7 +12,7 @@ from fastapi import Request
 from starlette.responses import HTMLResponse, Response
 
 from keytrail import __version__
-from keytrail.errors import RequestError, StoreAway, StoreError, TooCostly
+from keytrail.errors import NoLongerKept, RequestError, StoreAway, StoreError, TooCostly
 from keytrail.web.ui import figures, static
 from keytrail.web.ui.panels import Panel
 
@@ -144,7 +144,7 @@ def _made(panel: Panel, paced: object, request_id: str) -> Shown:
     began = time.perf_counter()
     try:
         shown = Shown(panel, panel.make())
-    except TooCostly as error:
+    except (NoLongerKept, TooCostly) as error:
         # Its text is for the asker: it says what to do.
         return Shown(panel, error=str(error)[:1].upper() + str(error)[1:] + ".")
     except StoreAway as error:
