@@ -36,6 +36,7 @@ class Metrics:
         )
         self.rebuilt = Counter("keytrail_rollups_rebuilt", "Months of rollups made again from raw rows.", registry=r)
         self.pruned = Counter("keytrail_rows_pruned", "Rows that retention took away.", ["what", "why"], registry=r)
+        self.cold_bytes = Gauge("keytrail_cold_bytes", "Bytes of cold days of single records.", registry=r)
         self.disk_free = Gauge("keytrail_disk_free_bytes", "Bytes free on the store's disk.", registry=r)
         self.visible = Histogram(
             "keytrail_seconds_to_visible",

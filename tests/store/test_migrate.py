@@ -95,6 +95,7 @@ def test_a_fresh_store_has_the_columns_of_the_tables(engine: EmbeddedEngine) -> 
         "erased",
         "erased_rows",
         "duplicates",
+        "cold_days",
     }
 
 

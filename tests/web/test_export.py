@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from keytrail.errors import StoreAway
-from keytrail.query import export
+from keytrail.query import export, pages
 from keytrail.query.records import Search
 from keytrail.query.request import ALL_TIME, Scope
 from keytrail.store.client import Handles
@@ -56,7 +56,7 @@ def _stored(running: Product) -> None:
 
 @pytest.fixture(autouse=True, params=[4, 1000])
 def rows_at_once(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setattr(export, "PAGE_ROWS", request.param)
+    monkeypatch.setattr(pages, "PAGE_ROWS", request.param)
     return int(request.param)
 
 

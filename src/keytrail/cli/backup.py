@@ -68,7 +68,7 @@ def restore(
     set_up_logging(log_format, level=30)
     settings = settings_of(config, data)
     directory = data_directory(settings)
-    made = fill(source, directory)
+    made = fill(source, directory, directory / settings.store.cold if settings.store.cold else None)
     if not (quiet or as_json):
         typer.echo(f"{directory}: {made.files:,} files of {made.made_at}, {made.records:,} records")
     with opened(settings) as store:

@@ -168,13 +168,13 @@ def _look_at_server(engine: "Engine") -> Iterator[Finding]:
 
 def _retention(steps: list[dict[str, Any]]) -> Finding:
     """What goes with the next pruning, and what stays though it should not."""
-    going = sorted({step["what"] for step in steps if not step["waits"]})
+    going = sorted({step["what"] for step in steps if not step["waits"] and step["what"] != "moved"})
     waiting = sorted({step["from"] for step in steps if step["waits"]})
     if waiting:
         text = f"records of {waiting[0]} stay while a batch of theirs is not confirmed: run its import again"
         return Finding("retention", True, text, "warning")
     if going:
-        rows = sum(step["rows"] for step in steps)
+        rows = sum(step["rows"] for step in steps if step["what"] in going)
         return Finding("retention", True, f"{rows:,} rows ({', '.join(going)}) go next; keytrail prune shows them")
     return Finding("retention", True, "nothing is to go")
 
@@ -209,6 +209,11 @@ def ledger_findings(found: "Verified") -> list[Finding]:
     if found.unconfirmed:
         text = f"{found.unconfirmed:,} records were let go of as duplicates of chunks that it does not know"
         rows.append(Finding("ledger", False, text))
+    if found.damaged:
+        text = f"{', '.join(found.damaged[:_BATCHES_SHOWN])}: not there, or not as it was written"
+        rows.append(Finding("cold days", False, f"{len(found.damaged):,} of {found.cold:,} are damaged: {text}"))
+    elif found.cold:
+        rows.append(Finding("cold days", True, f"{found.cold:,}, each file as it was written"))
     if found.rollups:
         text = f"{', '.join(found.rollups)} differ from the raw records; run keytrail rebuild"
         return [*rows, Finding("rollups", False, text)]

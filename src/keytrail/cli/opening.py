@@ -12,6 +12,7 @@ from keytrail.errors import ConfigError
 from keytrail.store.address import parse_address
 from keytrail.store.client import EmbeddedEngine, Engine, ServerEngine
 from keytrail.store.migrate import migrate
+from keytrail.store.raw_rows import find_cold
 from keytrail.store.writer import Writer
 
 
@@ -46,6 +47,7 @@ def opened(settings: Settings, *, wait: float = 0) -> Iterator[Opened]:
     engine = open_engine(settings, wait=wait)
     try:
         migrate(engine)
+        find_cold(engine)
         writer = Writer(engine)
         yield Opened(engine, writer, Intake(writer, privacy_of(settings)))
     finally:
@@ -62,7 +64,7 @@ def open_engine(settings: Settings, *, wait: float = 0) -> Engine:
     Raises:
         StoreBusy: Another process holds the data directory.
         StoreError: The store can't be opened.
-        ConfigError: `store.url` or `store.cluster` can't be used.
+        ConfigError: `store.url`, `store.cluster` or `store.cold` can't be used.
     """
     store = settings.store
     if store.directory is None:
@@ -70,6 +72,8 @@ def open_engine(settings: Settings, *, wait: float = 0) -> Engine:
         if len(address.hosts) > 1 and not store.cluster:
             # Each would keep a part of the records, and answer from it.
             raise ConfigError("settings: store.url: several hosts must be nodes of one cluster; store.cluster names it")
+        if store.cold:
+            raise ConfigError("settings: store.cold: this version keeps cold days only beside the embedded engine")
         return ServerEngine(address, store)
     if store.cluster:
         raise ConfigError("settings: store.cluster: the embedded engine has no cluster; store.url must be a server")

@@ -90,6 +90,12 @@ class Store(Section):
         True,
         description="Ask only the shard that a key is on; not while a shard was added and rows are still to be moved.",
     )
+    cold: str = Field(
+        "",
+        pattern=r"^[^*?{}]*$",
+        description="Folder for single records older than `retention.raw_days`, as Parquet, where they stay queryable; "
+        "a relative one lies in the data directory. Empty drops them instead.",
+    )
     password: SecretStr = Field(SecretStr(""), description="Password of the server, where the URL has none.")
     ca_file: Path | None = Field(None, description="Certificates that the server's is checked against.")
     cert_file: Path | None = Field(None, description="Our certificate.")
@@ -130,6 +136,11 @@ class Retention(Section):
     recorded_days: Annotated[int, Field(ge=0)] = Field(
         3, description="Days for which recorded requests and responses are kept, beside today; 0 is for ever."
     )
+    cold_days: Annotated[int, Field(ge=0)] | None = Field(
+        None,
+        description="Days for which single records are kept in `store.cold`, counted as `raw_days`; 0 is for ever, by "
+        "default as long as sums.",
+    )
     free_share: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.05,
         description="Share of the disk that is kept free: below it the oldest days of single records are dropped "
@@ -144,6 +155,13 @@ class Retention(Section):
         if self.rollup_months and not 0 < self.raw_days <= self.rollup_months * 28:
             msg = "raw_days: must not be longer than rollup_months, as sums are what is left of single records"
             raise ValueError(msg)
+        if self.cold_days is not None:
+            if self.cold_days and not 0 < self.raw_days < self.cold_days:
+                msg = "cold_days: must be longer than raw_days, which are a part of them"
+                raise ValueError(msg)
+            if self.rollup_months and not 0 < self.cold_days <= self.rollup_months * 28:
+                msg = "cold_days: must not be longer than rollup_months, as sums are what is left of single records"
+                raise ValueError(msg)
         return self
 
 

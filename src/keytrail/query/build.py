@@ -9,10 +9,16 @@ from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
 from keytrail.query.statement import BUCKET_CLOCK, INSTANT, RAW_CLOCK, Statement
 from keytrail.query.zones import Span, Steps
+from keytrail.store.raw_rows import RawRows
 
 
-def build(query: Query, chosen: Plan) -> tuple[str, Statement]:
+def build(query: Query, chosen: Plan, rows: RawRows | None = None) -> tuple[str, Statement]:
     """The text of a question's statement, and its bound values.
+
+    Args:
+        query: The question.
+        chosen: Its plan.
+        rows: Where its raw rows are; by default all in their table.
 
     Its columns: `step` (index into the steps' labels) if there are steps, the dimensions, the metrics, and with a
     limit `total_rows`, the number of rows without it.
@@ -24,7 +30,7 @@ def build(query: Query, chosen: Plan) -> tuple[str, Statement]:
     groups = (["step"] if steps else []) + [_quoted("d_" + name) for name in query.dimensions]
     only_hits = all(part.of_hits for part in parts)
     sources = [
-        Source(_origin(segment, scope, statement, only_hits=only_hits), raw=segment.raw, steps=steps)
+        Source(_origin(segment, rows or RawRows(), scope, statement, only_hits=only_hits), raw=segment.raw, steps=steps)
         for segment in chosen.segments
     ]
     path = _endpoint(query, parts, statement)
@@ -140,11 +146,12 @@ def _contribution(part: Part) -> str:
     return f"of_{part.name}"
 
 
-def _origin(segment: Segment, scope: list[str], statement: Statement, *, only_hits: bool) -> str:
+def _origin(segment: Segment, rows: RawRows, scope: list[str], statement: Statement, *, only_hits: bool) -> str:
+    table = rows.source(statement.bind_hidden) if segment.raw else segment.table
     clock = "time" if segment.raw else "bucket"
     precision = 3 if segment.raw else 0
     conditions = [*scope, *([HIT] if only_hits else []), f"({within(segment.spans, clock, precision, statement)})"]
-    return f"{segment.table} WHERE {' AND '.join(conditions)}"
+    return f"{table} WHERE {' AND '.join(conditions)}"
 
 
 def within(spans: Sequence[Span], clock: str, precision: int, statement: Statement) -> str:

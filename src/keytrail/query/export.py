@@ -1,18 +1,13 @@
-"""Raw rows as CSV, NDJSON or Parquet: piece by piece, so that memory does not grow with what is asked for.
+"""Raw rows as CSV, NDJSON or Parquet: piece by piece (`pages.py`), so that memory does not grow with what is asked for.
 
-An open stream of the engine would hold everything and keep a reader busy for as long as its client takes. So each piece
-is a statement of its own: the next rows in the order of the raw table's primary key, which the engine reads without
-sorting. What arrives meanwhile is in it or not, as its place lies; no row comes twice. Rows become bytes in the engine
-and in Arrow, never one by one in Python.
+Rows become bytes in the engine and in Arrow, never one by one in Python.
 """
 
 import io
-from collections.abc import Callable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from enum import Enum
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
@@ -21,27 +16,14 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from keytrail.query.kept import all_kept
-from keytrail.query.records import Search, joined, where_of
-from keytrail.query.statement import Statement
-from keytrail.query.zones import HOUR, to_instant
+from keytrail.query.pages import After, Piece, Written, ahead, pages
+from keytrail.query.records import Search, joined
+from keytrail.query.zones import to_instant
 from keytrail.record import FIELDS, Field, Kind, Shape
 from keytrail.store.client import Engine
-from keytrail.store.tables import RAW
 
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
-T = TypeVar("T")
-
-PAGE_ROWS: Final = 8_000
-"""Rows of a piece: fewer make the engine read more of the table twice, more take more memory."""
-
-
-_READING: Final = (
-    # Otherwise the engine reads ahead in every part, whatever the limit: three times the memory, a third of the speed.
-    "read_in_order_use_buffering = 0, max_block_size = 2048, preferred_block_size_bytes = 262144, "
-    # First the keys, then the other columns of the rows that they choose.
-    "query_plan_max_limit_for_lazy_materialization = 100000"
-)
 
 
 class Form(Enum):
@@ -75,44 +57,6 @@ def export(engine: Engine, search: Search, form: Form) -> Iterator[bytes]:
             yield from _csv(tables) if form is Form.CSV else _parquet(tables)
 
 
-@dataclass(frozen=True, slots=True)
-class _After:
-    """The place in the primary key after which the next piece begins."""
-
-    org_id: str
-    api_key: str
-    time: int
-    batch_id: str
-    seq: int
-
-
-def _statement(columns: list[str], search: Search, after: _After | None, settings: str) -> tuple[str, dict[str, Any]]:
-    statement = Statement()
-    where = where_of(search, statement)
-    if after:
-        where += f" AND {_behind(after, statement)}"
-    # The identity stands last, so that rows with the same key and time have an order, too.
-    sql = (
-        f"SELECT {', '.join(columns)} FROM {RAW} WHERE {where} "
-        f"ORDER BY org_id, toStartOfHour(time), api_key, time, batch_id, seq LIMIT {PAGE_ROWS} "
-        f"SETTINGS {_READING}, {settings}"
-    )
-    return statement.raw(sql), statement.parameters
-
-
-def _behind(after: _After, statement: Statement) -> str:
-    """The rows behind a place, said so that the engine sees what of its index that leaves out."""
-    org, key = statement.bind(after.org_id, "String"), statement.bind(after.api_key, "String")
-    hour = f"toDateTime({statement.bind(after.time // HOUR * HOUR // 1000, 'UInt32')}, 'UTC')"
-    time = f"fromUnixTimestamp64Milli({statement.bind(after.time, 'Int64')}, 'UTC')"
-    batch, seq = statement.bind(after.batch_id, "String"), statement.bind(after.seq, "UInt32")
-    return (
-        f"(org_id > {org} OR (org_id = {org} AND (toStartOfHour(time) > {hour} OR (toStartOfHour(time) = {hour} AND "
-        f"(api_key > {key} OR (api_key = {key} AND (time > {time} OR (time = {time} AND "
-        f"(batch_id > {batch} OR (batch_id = {batch} AND seq > {seq}))))))))))"
-    )
-
-
 # Columns, for CSV and Parquet.
 
 _EXTRA: Final = ("kind", "code_class", "error_origin", "cut", "batch_id", "seq")
@@ -138,30 +82,21 @@ _NAMES: Final = pa.dictionary(pa.int32(), pa.string())
 
 
 def _tables(engine: Engine, search: Search, form: Form) -> Iterator[pa.Table]:
-    """Pieces of at most `PAGE_ROWS` rows; at least one, without rows if there are none."""
+    """The pieces; at least one, without rows if there are none."""
 
-    def fetch(after: _After | None) -> tuple[pa.Table, _After | None]:
-        sql, parameters = _statement([_column(name, form) for name in COLUMNS], search, after, _ARROW)
-        with pa.ipc.open_file(pa.BufferReader(engine.raw(sql, parameters, form="Arrow"))) as reader:
+    def shape(answer: bytes) -> Piece[pa.Table]:
+        with pa.ipc.open_file(pa.BufferReader(answer)) as reader:
             table = reader.read_all().rename_columns(list(COLUMNS)).unify_dictionaries()
         # The engine takes the smallest numbers for a dictionary, other ones in each piece.
         table = table.cast(pa.schema([_plain(field) for field in table.schema]))
-        if table.num_rows < PAGE_ROWS:
-            return table, None
-        last = {name: table.column(name)[-1].as_py() for name in ("org_id", "api_key", "batch_id", "seq")}
-        return table, _After(time=table.column("time")[-1].value, **last)
+        return Piece(table, table.num_rows, lambda: _last_of(table))
 
-    return _ahead(fetch)
+    return ahead(pages(engine, search, Written([_column(name, form) for name in COLUMNS], _ARROW, "Arrow"), shape))
 
 
-def _ahead(fetch: Callable[[_After | None], tuple[T, _After | None]]) -> Iterator[T]:
-    """Piece after piece; one is read while the one before it is written."""
-    with ThreadPoolExecutor(1, "export") as pool:
-        coming: Future[tuple[T, _After | None]] | None = pool.submit(fetch, None)
-        while coming:
-            piece, after = coming.result()
-            coming = pool.submit(fetch, after) if after else None
-            yield piece
+def _last_of(table: pa.Table) -> After:
+    last = {name: table.column(name)[-1].as_py() for name in ("org_id", "api_key", "batch_id", "seq")}
+    return After(time=table.column("time")[-1].value, **last)
 
 
 def _plain(field: Any) -> Any:
@@ -306,12 +241,12 @@ _last_line: Final = msgspec.json.Decoder(_LastLine)
 
 
 def _ndjson(engine: Engine, search: Search) -> Iterator[bytes]:
-    def fetch(after: _After | None) -> tuple[bytes, _After | None]:
-        sql, parameters = _statement(_JSON, search, after, _JSON_SETTINGS)
-        lines = engine.raw(sql, parameters, form="JSONEachRow")
-        if lines.count(b"\n") < PAGE_ROWS:
-            return lines, None
-        last = _last_line.decode(lines[lines.rfind(b"\n", 0, -1) + 1 :])
-        return lines, _After(last.org_id, last.api_key, to_instant(last.timestamp), last.batch_id, last.seq)
+    def shape(lines: bytes) -> Piece[bytes]:
+        return Piece(lines, lines.count(b"\n"), lambda: _last_of_lines(lines))
 
-    return _ahead(fetch)
+    return ahead(pages(engine, search, Written(_JSON, _JSON_SETTINGS, "JSONEachRow"), shape))
+
+
+def _last_of_lines(lines: bytes) -> After:
+    last = _last_line.decode(lines[lines.rfind(b"\n", 0, -1) + 1 :])
+    return After(last.org_id, last.api_key, to_instant(last.timestamp), last.batch_id, last.seq)

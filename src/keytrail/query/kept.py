@@ -1,18 +1,53 @@
-"""Refuse what retention has taken away: a range is answered whole or not at all."""
+"""Read raw rows where they are, and refuse what retention has taken away: a range is answered whole or not at all."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, TypeVar
 
-from keytrail.errors import NoLongerKept
+from keytrail.errors import NoLongerKept, StoreAway, StoreError
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import DAY, Span
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, ROLLUP_ROWS, kept_since
+from keytrail.store.raw_rows import RawRows, raw_rows
+
+T = TypeVar("T")
 
 ROLLUPS_KEPT_FOR: Final = 59 * DAY
 """Rollups are kept for two months at least (`retention.rollup_months`): only older ranges have to be looked up, ms."""
+
+_TRIES: Final = 3
+
+
+def stretches(spans: Sequence[Span]) -> list[tuple[int, int]]:
+    """Spans as the store takes them."""
+    return [(span.start, span.end) for span in spans]
+
+
+def read_rows(engine: Engine, spans: Sequence[Span], read: Callable[[RawRows], T]) -> T:
+    """Read raw rows of some stretches, each once, while days may become cold or cold days be written again.
+
+    Args:
+        engine: The engine.
+        spans: The stretches.
+        read: Reads them, given where they are; again, if that is no longer true afterwards.
+
+    Raises:
+        StoreAway: Days changed their place each time.
+    """
+    for _ in range(_TRIES):
+        rows = raw_rows(engine, stretches(spans))
+        try:
+            found = read(rows)
+        except StoreError:
+            # Such as for a file that is no longer there.
+            if raw_rows(engine, stretches(spans)) == rows:
+                raise
+            continue
+        if raw_rows(engine, stretches(spans)) == rows:
+            return found
+    raise StoreAway("days of single records are changing their place: ask again")
 
 
 @contextmanager

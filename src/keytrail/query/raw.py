@@ -9,13 +9,14 @@ from typing import Any, Final
 
 from keytrail.query.build import conditions, instant, within
 from keytrail.query.join import join
-from keytrail.query.kept import all_kept
+from keytrail.query.kept import all_kept, read_rows
 from keytrail.query.records import Place
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
+from keytrail.query.zones import Span
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.store.client import Engine
-from keytrail.store.tables import RAW
+from keytrail.store.raw_rows import RawRows
 
 ROWS_AT_ONCE: Final = 500
 """Rows that one statement reads whole: a row with a recorded request and response may have 128 kB."""
@@ -35,17 +36,21 @@ def places(engine: Engine, query: Query) -> list[Place]:
     """
     if not query.spans:
         return []
-    query = join(engine, query)
-    statement = Statement()
-    sql = (
-        f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {RAW} "
-        f"WHERE {' AND '.join(conditions(query, statement))} AND ({within(query.spans, 'time', 3, statement)}) "
-        "ORDER BY time DESC, batch_id DESC, seq DESC"
-    )
-    if query.limit is not None:
-        sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
-    with all_kept(engine, query.spans):
+    joined = join(engine, query)
+
+    def read(rows: RawRows) -> list[Place]:
+        statement = Statement()
+        sql = (
+            f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {rows.source(statement.bind_hidden)} "
+            f"WHERE {' AND '.join(conditions(joined, statement))} AND ({within(query.spans, 'time', 3, statement)}) "
+            "ORDER BY time DESC, batch_id DESC, seq DESC"
+        )
+        if query.limit is not None:
+            sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
         return [Place(*row) for row in engine.query(statement.raw(sql), statement.parameters).rows]
+
+    with all_kept(engine, query.spans):
+        return read_rows(engine, query.spans, read)
 
 
 def rows_at(
@@ -66,23 +71,30 @@ def rows_at(
         StoreError: The engine refused the statement.
     """
     query = join(engine, query)
-    read = [f"toUnixTimestamp64Milli({name})" if _is_instant(name) else name for name in columns]
     for start in range(0, len(found), ROWS_AT_ONCE):
         chunk = found[start : start + ROWS_AT_ONCE]
-        statement = Statement()
-        ids = statement.bind([(place.batch_id, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
-        sql = (
-            f"SELECT toUnixTimestamp64Milli(time), batch_id, seq, {', '.join(read)} FROM {RAW} "
-            f"WHERE {' AND '.join(conditions(query, statement))} "
-            f"AND time >= {instant(min(chunk).time, 3, statement)} "
-            f"AND time <= {instant(max(chunk).time, 3, statement)} "
-            f"AND (batch_id, seq) IN {ids}"
-        )
-        by_place = {
-            Place(*row[:3]): dict(zip(columns, row[3:], strict=True))
-            for row in engine.query(statement.raw(sql), statement.parameters).rows
-        }
+        span = Span(min(chunk).time, max(chunk).time + 1)
+        by_place = read_rows(engine, [span], lambda rows: _at(engine, query, chunk, columns, rows))  # noqa: B023 # at once
         yield [by_place[place] for place in chunk if place in by_place]
+
+
+def _at(
+    engine: Engine, query: Query, chunk: Sequence[Place], columns: Sequence[str], rows: RawRows
+) -> dict[Place, dict[str, Any]]:
+    read = [f"toUnixTimestamp64Milli({name})" if _is_instant(name) else name for name in columns]
+    statement = Statement()
+    ids = statement.bind([(place.batch_id, place.seq) for place in chunk], "Array(Tuple(String, UInt32))")
+    sql = (
+        f"SELECT toUnixTimestamp64Milli(time), batch_id, seq, {', '.join(read)} "
+        f"FROM {rows.source(statement.bind_hidden)} WHERE {' AND '.join(conditions(query, statement))} "
+        f"AND time >= {instant(min(chunk).time, 3, statement)} "
+        f"AND time <= {instant(max(chunk).time, 3, statement)} "
+        f"AND (batch_id, seq) IN {ids}"
+    )
+    return {
+        Place(*row[:3]): dict(zip(columns, row[3:], strict=True))
+        for row in engine.query(statement.raw(sql), statement.parameters).rows
+    }
 
 
 def _is_instant(column: str) -> bool:

@@ -21,13 +21,13 @@ from keytrail.query.build import conditions, expression, instant, within
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.join import join
 from keytrail.query.joined import Joined
-from keytrail.query.kept import all_kept
+from keytrail.query.kept import all_kept, read_rows, stretches
 from keytrail.query.request import Filter, Query, Scope
 from keytrail.query.statement import Statement
 from keytrail.query.zones import DAY, MINUTE, Span
 from keytrail.record import DERIVED, FIELDS, Kind
 from keytrail.store.client import Engine
-from keytrail.store.tables import RAW
+from keytrail.store.raw_rows import RawRows
 
 MOST_ROWS: Final = 1_000
 """Rows of a page."""
@@ -190,14 +190,20 @@ def page(engine: Engine, search: Search, *, cursor: str = "", limit: int) -> Pag
     """
     before = _before(cursor, search) if cursor else None
     search = joined(engine, search)
-    rows: list[Row] = []
-    with all_kept(engine, search.spans):
+
+    def read(where: RawRows) -> list[Row]:
+        rows: list[Row] = []
         for window in _windows(search.spans, before):
-            sql, parameters = _statement(search, window, before, limit + 1 - len(rows))
+            here = where.within(stretches(window))
+            sql, parameters = _statement(search, window, here, before, limit + 1 - len(rows))
             rows.extend(_shaped(row) for row in engine.query(sql, parameters).dicts())
             if len(rows) > limit:
-                return Page(rows[:limit], rows[limit - 1].place.text(search.digest()))
-    return Page(rows, "")
+                break
+        return rows
+
+    with all_kept(engine, search.spans):
+        rows = read_rows(engine, search.spans, read)
+    return Page(rows[:limit], rows[limit - 1].place.text(search.digest()) if len(rows) > limit else "")
 
 
 def find(engine: Engine, scope: Scope, row_id: str) -> Row | None:
@@ -212,14 +218,18 @@ def find(engine: Engine, scope: Scope, row_id: str) -> Row | None:
         place, _ = Place.parse(row_id)
     except ValueError:
         return None
-    statement = Statement()
     search = joined(engine, Search(scope, (Span(place.time, place.time + 1),)))
-    where = _where(search, statement)
-    where.append(f"batch_id = {statement.bind(place.batch_id, 'String')}")
-    where.append(f"seq = {statement.bind(place.seq, 'UInt32')}")
-    columns = ", ".join([*_shown(search, statement), *_DETAILS])
-    sql = f"SELECT {columns} FROM {RAW} WHERE {' AND '.join(where)} LIMIT 1"
-    found = engine.query(statement.raw(sql), statement.parameters).dicts()
+
+    def read(rows: RawRows) -> list[dict[str, Any]]:
+        statement = Statement()
+        where = _where(search, statement)
+        where.append(f"batch_id = {statement.bind(place.batch_id, 'String')}")
+        where.append(f"seq = {statement.bind(place.seq, 'UInt32')}")
+        columns, source = ", ".join([*_shown(search, statement), *_DETAILS]), rows.source(statement.bind_hidden)
+        sql = f"SELECT {columns} FROM {source} WHERE {' AND '.join(where)} LIMIT 1"
+        return engine.query(statement.raw(sql), statement.parameters).dicts()
+
+    found = read_rows(engine, search.spans, read)
     return _shaped(found[0]) if found else None
 
 
@@ -257,7 +267,7 @@ def _windows(spans: tuple[Span, ...], before: Place | None) -> Iterator[tuple[Sp
 
 
 def _statement(
-    search: Search, window: tuple[Span, ...], before: Place | None, limit: int
+    search: Search, window: tuple[Span, ...], rows: RawRows, before: Place | None, limit: int
 ) -> tuple[str, dict[str, Any]]:
     statement = Statement()
     where = _where(search, statement, window)
@@ -266,7 +276,8 @@ def _statement(
         batch, seq = statement.bind(before.batch_id, "String"), statement.bind(before.seq, "UInt32")
         where.append(f"(time < {then} OR (time = {then} AND (batch_id, seq) < ({batch}, {seq})))")
     sql = (
-        f"SELECT {', '.join([*_shown(search, statement), *_MORE])} FROM {RAW} WHERE {' AND '.join(where)} "
+        f"SELECT {', '.join([*_shown(search, statement), *_MORE])} FROM {rows.source(statement.bind_hidden)} "
+        f"WHERE {' AND '.join(where)} "
         f"ORDER BY time DESC, batch_id DESC, seq DESC LIMIT {statement.bind(limit, 'UInt32')} "
         # The other columns are read only of the rows that are shown.
         f"SETTINGS query_plan_max_limit_for_lazy_materialization = {MOST_ROWS + 1}"

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 from keytrail.query.build import build
 from keytrail.query.join import join
-from keytrail.query.kept import all_kept
+from keytrail.query.kept import all_kept, read_rows
 from keytrail.query.plan import Plan, plan
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
 from keytrail.query.zones import Label
-from keytrail.store.client import Engine
+from keytrail.store.client import Engine, Rows
+from keytrail.store.raw_rows import RawRows
 
 # The order of the rows finds a key's rows without them; looking for more to save takes longer than is saved.
 _OF_A_LOOKUP: Final = {"query_plan_enable_optimizations": 0}
@@ -60,11 +61,17 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
     if not chosen.segments:
         # A day that a zone skipped altogether (Apia, 30 December 2011).
         return Answer([], 0, chosen, "", Statement(), 0, 0.0)
-    sql, statement = build(query, chosen)
+
+    def read(rows: RawRows) -> tuple[str, Statement, Rows]:
+        sql, statement = build(query, chosen, rows)
+        quick = _OF_A_LOOKUP if chosen.lookup and not rows.cold else {}
+        return sql, statement, engine.query(sql, statement.parameters, {**quick, **(limits or {})})
+
+    raw = [span for segment in chosen.segments if segment.raw for span in segment.spans]
     with contextlib.ExitStack() as kept:
         for segment in chosen.segments:
             kept.enter_context(all_kept(engine, segment.spans, raw=segment.raw))
-        found = engine.query(sql, statement.parameters, {**(_OF_A_LOOKUP if chosen.lookup else {}), **(limits or {})})
+        sql, statement, found = read_rows(engine, raw, read)
     labels = chosen.steps.labels if chosen.steps else ()
     rows = [_shaped(query, labels, row) for row in found.rows]
     total = found.rows[0][-1] if found.rows and query.limit is not None else len(rows)

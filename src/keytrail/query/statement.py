@@ -35,6 +35,10 @@ class Statement:
             self.hidden.add(name)
         return f"{{{name}:{kind}}}"
 
+    def bind_hidden(self, value: Any, kind: str) -> str:
+        """Bind a value that `explain` must not show, such as where something is, and give the placeholder for it."""
+        return self.bind(value, kind, told=False)
+
     def named(self, name: str, make: Callable[[], str]) -> str:
         """A name for an expression, which `level` defines.
 

@@ -1,8 +1,9 @@
 """A copy of the embedded store while it runs, and a data directory made from one.
 
 Under the writer's lock the engine freezes every table: hard links to its parts, which takes milliseconds and no room.
-So raw rows, rollups, ledger and directory agree. The links are then read without hurry, into a tar file whose last
-member lists every other one with its SHA-256: a copy without that member is not whole.
+So raw rows, rollups, ledger and directory agree; the files of cold days are held the same way. The links are then read
+without hurry, into a tar file whose last member lists every other one with its SHA-256: a copy without that member is
+not whole.
 """
 
 import contextlib
@@ -20,8 +21,10 @@ from typing import IO, Any, Final
 from keytrail import __version__
 from keytrail.errors import Conflict, FileError, StoreError
 from keytrail.store.client import DATABASE, EmbeddedEngine
+from keytrail.store.cold import PART, Folder
 from keytrail.store.ledger import Ledger
 from keytrail.store.lock import DirectoryLock
+from keytrail.store.raw_rows import cold_days
 from keytrail.store.tables import BATCHES, RAW
 from keytrail.store.writer import Writer
 
@@ -68,6 +71,7 @@ class Backups:
         self._thaw()
         with self._writer.paused():
             about = self._freeze()
+            cold = self._cold.hold([one.file for one in cold_days(self._engine)]) if self._cold else []
             schema = {name: (self._root / name).read_bytes() for name in self._schema()}
         listed: dict[str, list[Any]] = {}
         for name, content in schema.items():
@@ -75,6 +79,8 @@ class Backups:
         frozen = self._root / "shadow" / _FROZEN
         for file in sorted(path for path in frozen.rglob("*") if path.is_file()):
             yield from _file_member(f"engine/{file.relative_to(frozen)}", file, listed)
+        for file in cold:
+            yield from _file_member(f"cold/{file.name}", file, listed)
         yield from _member(MANIFEST, json.dumps({**about, "files": listed}).encode(), {})
         yield b"\0" * (2 * tarfile.BLOCKSIZE)
 
@@ -92,7 +98,8 @@ class Backups:
             "store_id": Ledger(self._engine).store_id(),
             "made_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
             "migrations": [row[0] for row in self._engine.query("SELECT version FROM migrations ORDER BY 1").rows],
-            "records": self._engine.query(f"SELECT count() FROM {RAW}").rows[0][0],
+            "records": self._engine.query(f"SELECT count() FROM {RAW}").rows[0][0]
+            + sum(one.rows for one in cold_days(self._engine)),
             "chunks": self._engine.query(f"SELECT count() FROM {BATCHES}").rows[0][0],
         }
 
@@ -105,6 +112,12 @@ class Backups:
 
     def _thaw(self) -> None:
         shutil.rmtree(self._root / "shadow" / _FROZEN, ignore_errors=True)
+        if self._cold:
+            self._cold.let_go()
+
+    @property
+    def _cold(self) -> Folder | None:
+        return self._engine.cold if isinstance(self._engine.cold, Folder) else None
 
 
 def _member(name: str, content: bytes, listed: dict[str, list[Any]]) -> Iterator[bytes]:
@@ -150,15 +163,17 @@ class Restored:
     files: int = field(compare=False)
 
 
-def restore(source: Path, directory: Path) -> Restored:
-    """Fill an empty data directory from a copy; killed halfway, it is empty as before.
+def restore(source: Path, directory: Path, cold: Path | None = None) -> Restored:
+    """Fill an empty data directory from a copy; killed halfway, it is empty as before, but for files of cold days.
 
     Args:
         source: The copy.
         directory: The data directory; made if missing.
+        cold: The folder of cold days (`store.cold`); made if missing. What it has already of the copy stays.
 
     Raises:
-        FileError: The file is no copy, not whole, or damaged; names the part.
+        FileError: The file is no copy, not whole, or damaged; names the part. Or it has cold days, and there is no
+            folder for them, or other files of these names are in it.
         StoreBusy: A process holds the directory.
         StoreError: The directory holds a store already, or can't be written.
     """
@@ -172,6 +187,7 @@ def restore(source: Path, directory: Path) -> Restored:
         try:
             with source.open("rb") as file, _explained(source):
                 manifest = _unpack(source, file, unfinished)
+            _put_cold(source, unfinished / "cold", cold, manifest["files"])
             (unfinished / "engine").rename(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)
@@ -210,9 +226,38 @@ def _unpack(source: Path, file: IO[bytes], folder: Path) -> dict[str, Any]:
     return manifest
 
 
+def _put_cold(source: Path, unpacked: Path, folder: Path | None, listed: dict[str, list[Any]]) -> None:
+    files = sorted(unpacked.iterdir()) if unpacked.is_dir() else []
+    if not files:
+        return
+    if folder is None:
+        raise FileError(f"{source} has {len(files)} cold days, and store.cold does not say where they go")
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for file in files:
+        target = folder / file.name
+        if target.exists():
+            with target.open("rb") as known:
+                if _digested(known) != listed[f"cold/{file.name}"]:
+                    raise FileError(f"{target} is another file than that of {source}")
+        else:
+            # The folder may be on another disk.
+            part = target.with_name(f"{target.name}{PART}")
+            shutil.copyfile(file, part)
+            part.chmod(0o600)
+            part.rename(target)
+
+
+def _digested(file: IO[bytes]) -> list[Any]:
+    digest, size = hashlib.sha256(), 0
+    while piece := file.read(_PIECE):
+        digest.update(piece)
+        size += len(piece)
+    return [size, digest.hexdigest()]
+
+
 def _inside(folder: Path, name: str) -> Path:
     parts = name.split("/")
-    if parts[0] != "engine" or ".." in parts or "" in parts:
+    if parts[0] not in {"engine", "cold"} or ".." in parts or "" in parts:
         raise FileError(f"{name!r} does not belong into a data directory")
     return folder.joinpath(*parts)
 

@@ -1,9 +1,9 @@
 """Erase somebody: first remember who, as what comes later must go too, then rewrite what is there, and tell what went.
 
-A day of raw rows, and a month of a rollup, is written again beside the real one and put in place in one step, while
-nothing is stored. On a cluster, where a raw row under another key belongs to another shard, the servers take raw rows
-out or change them, and those under a new key go in again first. Killed halfway, the same erasure run again does the
-rest: what was counted of a day before it was changed is known by its token.
+A day of raw rows or of a cold file, and a month of a rollup, is written again beside the real one and put in place in
+one step, while nothing is stored. On a cluster, where a raw row under another key belongs to another shard, the servers
+take raw rows out or change them, and those under a new key go in again first. Killed halfway, the same erasure run
+again does the rest: what was counted of a day before it was changed is known by its token.
 """
 
 import secrets
@@ -20,9 +20,12 @@ import structlog
 from keytrail.errors import NotFound, StoreAway
 from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
+from keytrail.store.cooling import Cooling
 from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.layout import TO_THEIR_SHARDS
+from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, next_day, raw_rows, rows_of_days
+from keytrail.store.raw_rows import COLUMNS as RAW_COLUMNS
 from keytrail.store.rebuild import differing, months_of_raw, rebuild_month
 from keytrail.store.tables import (
     BY_API,
@@ -86,6 +89,7 @@ class Erasing:
         self._engine = engine
         self._writer = writer
         self._erased: Erased = writer.erased
+        self._cooling = Cooling(engine, writer)
 
     def subjects_of(self, consumer: str, org: str) -> list[Subject]:
         """What belongs or belonged to a consumer.
@@ -123,12 +127,12 @@ class Erasing:
     def _values(self, kind: str) -> Iterable[str]:
         """The values of a kind that the store knows."""
         column = COLUMNS[kind]
-        value = f"arrayJoin({column})" if kind == "tag" else column
-        tables = [RAW]
+        value, bound = f"arrayJoin({column})" if kind == "tag" else column, Bound()
+        tables = [raw_rows(self._engine, [ALL_TIME]).source(bound)]
         if family := _FAMILIES.get(kind):
             tables += [rollup.table for rollup in ROLLUPS if rollup.family is family]
         sql = " UNION DISTINCT ".join(f"SELECT DISTINCT toString({value}) AS v FROM {table}" for table in tables)
-        values = {row[0] for row in self._engine.query(sql).rows}
+        values = {row[0] for row in self._engine.query(sql, bound.values).rows}
         links = {link.value for link in read_links(self._engine, None) if link.kind == kind}
         return sorted(values | links)
 
@@ -140,10 +144,10 @@ class Erasing:
         months: set[int] = set()
         raw = 0
         for one, subject in found.items():
-            raw += self._rewrite_raw(one, subject, months)
+            raw += self._rewrite_raw(one, subject, months) + self._rewrite_cold(one, subject, months)
             months |= self._months_of_rollups(subject)
         # What a killed attempt took out of raw rows may still be in sums.
-        months |= {month for month in months_of_raw(self._engine) if differing(self._engine, month)}
+        months |= {month for month in months_of_raw(self._engine) if differing(self._engine, month, cold=True)}
         rollups = [name for month in sorted(months) for name in self._rewrite_month(month, found)]
         directory = sum(self._forget_links(subject) for subject in found.values())
         left = self._left(found, months)
@@ -217,18 +221,34 @@ class Erasing:
             bound,
         )
 
+    def _rewrite_cold(self, one: Remembered, subject: Subject, months: set[int]) -> int:
+        """The same for cold days: each file that has rows of theirs is replaced by another."""
+        match, values = _match(subject)
+        changed = 0
+        for day in cold_days(self._engine) if self._engine.cold else ():
+            rows, bound = rows_of_days(self._engine, day.day, next_day(day.day)), Bound()
+            file = rows.files_of([day], bound)
+            found = f"SELECT batch_id, count() FROM {file} WHERE {match} GROUP BY batch_id ORDER BY batch_id"
+            counts = self._engine.query(found, values | bound.values).rows
+            if not counts:
+                continue
+            selected, more = _rewritten(one, f"FROM {file}", match)
+            written = self._cooling.write(day.day, selected, values | bound.values | more)
+            with self._writer.paused():
+                if not one.anonymous:
+                    self._count(one, f"{day.day} {day.file}", counts)
+                self._cooling.place(*written)
+            changed += sum(int(count) for _, count in counts)
+            months.add(day.day.year * 100 + day.day.month)
+        if self._engine.cold:
+            self._cooling.tidy()
+        return changed
+
     def _put_rewritten(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
         self._engine.command(f"DROP TABLE IF EXISTS {_SPARE} SYNC")
         self._engine.command(f"CREATE TABLE {_SPARE} AS {RAW}")
-        rows = f"FROM {RAW} WHERE {_HERE}"
-        bound = {**values, "partition": partition}
-        if one.anonymous:
-            columns = ", ".join(_anonymous(name, one) for name in column_types())
-            sql = f"SELECT {columns} FROM (SELECT *, {match} AS is_theirs {rows})"
-            bound["anonymous"] = one.anonymous
-        else:
-            sql = f"SELECT * {rows} AND NOT ({match})"
-        self._engine.command(f"INSERT INTO {_SPARE} {sql}", bound)
+        selected, more = _rewritten(one, f"FROM {RAW} WHERE {_HERE}", match)
+        self._engine.command(f"INSERT INTO {_SPARE} {selected}", {**values, "partition": partition, **more})
         if self._engine.query(f"SELECT count() FROM {_SPARE}").rows[0][0]:
             self._engine.command(f"ALTER TABLE {RAW} REPLACE PARTITION ID '{partition}' FROM {_SPARE}")
         else:
@@ -342,6 +362,14 @@ def _match(subject: Subject, *, clock: str = "time", prefix: str = "") -> tuple[
         parts.append(f"{clock} {sign} fromUnixTimestamp64Milli({{{prefix}{name}:Int64}}, 'UTC')")
         bound[f"{prefix}{name}"] = round(moment.timestamp() * 1000)
     return f"({' AND '.join(parts)})", bound
+
+
+def _rewritten(one: Remembered, rows: str, match: str) -> tuple[str, dict[str, Any]]:
+    """The rows that stay, as they stay: a statement and more bound values for it, given where the rows are."""
+    if one.anonymous:
+        columns = ", ".join(f"{_anonymous(name, one)} AS {name}" for name in column_types())
+        return f"SELECT {columns} FROM (SELECT *, {match} AS is_theirs {rows})", {"anonymous": one.anonymous}
+    return f"SELECT {RAW_COLUMNS} FROM (SELECT * {rows}) WHERE NOT {match}", {}
 
 
 def _anonymous(column: str, one: Remembered) -> str:

@@ -1,16 +1,17 @@
 """Make rollups from raw rows again: whole months, in a table beside the real one, put in place in one step.
 
 Of days whose raw rows retention has taken away the rollups are all that there is: these days are neither compared nor
-made again, but carried over.
+made again, but carried over. Cold days are made again from their files, and compared where somebody has the time.
 """
 
 from collections.abc import Callable, Iterable
-from datetime import date
+from datetime import date, timedelta
 from typing import Any, Final
 
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since, partitions
 from keytrail.store.layout import ON_THEIR_SHARDS, TO_THEIR_SHARDS
+from keytrail.store.raw_rows import Bound, RawRows, cold_partitions, next_day, rows_of_days
 from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
@@ -39,35 +40,53 @@ def mend_months(engine: Engine, months: Iterable[int]) -> list[str]:
 def months_of_raw(engine: Engine) -> list[int]:
     """The months that have raw rows, as YYYYMM: those whose rollups can be made again."""
     since = kept_since(engine, RAW_ROWS)
-    return sorted({one.start.year * 100 + one.start.month for one in partitions(engine, RAW) if one.end > since})
+    held = [*partitions(engine, RAW), *cold_partitions(engine)]
+    return sorted({one.start.year * 100 + one.start.month for one in held if one.end > since})
 
 
-def differing(engine: Engine, month: int) -> list[str]:
-    """Names of the rollups whose sums over a month are not those of the raw rows."""
-    return [rollup.table for rollup in _differing(engine, month)]
+def differing(engine: Engine, month: int, *, cold: bool = False) -> list[str]:
+    """Names of the rollups whose sums over a month are not those of the raw rows.
+
+    Args:
+        engine: The engine.
+        month: The month as YYYYMM.
+        cold: Compare cold days, too, which reads their files; else they are left out.
+    """
+    return [rollup.table for rollup in _differing(engine, month, cold=cold)]
 
 
-def _differing(engine: Engine, month: int) -> list[Rollup]:
-    values = {"month": month, "since": kept_since(engine, RAW_ROWS)}
+def _differing(engine: Engine, month: int, *, cold: bool = False) -> list[Rollup]:
+    rows, values, bound = _rows_of_month(engine, month), _values(engine, month), Bound()
+    source = rows.source(bound) if cold else RAW
+    values |= bound.values | {"left_out": [] if cold else [one.day for one in rows.cold]}
     found, raw = [], {}
     for rollup in ROLLUPS:
         where = rollup.family.where
         if where not in raw:
-            raw[where] = _raw_sums(engine, where, values)
-        if _sums(engine, rollup, values) != raw[where]:
+            raw[where] = _sums(engine, _RAW_CHECKED, source, "time", where, values)
+        if _sums(engine, _CHECKED, rollup.table, "bucket", "", values) != raw[where]:
             found.append(rollup)
     return found
 
 
-def _raw_sums(engine: Engine, where: str, values: dict[str, Any]) -> list[tuple[object, ...]]:
-    condition = f" AND {where}" if where else ""
-    sql = f"SELECT {engine.layout.shard} AS shard, {_RAW_CHECKED} FROM {RAW} WHERE "
-    return engine.query(f"{sql}{_FROM_THEN.format(clock='time')}{condition} GROUP BY shard ORDER BY shard", values).rows
+def _rows_of_month(engine: Engine, month: int) -> RawRows:
+    first = date(month // 100, month % 100, 1)
+    return rows_of_days(engine, first, (first + timedelta(days=31)).replace(day=1))
 
 
-def _sums(engine: Engine, rollup: Rollup, values: dict[str, Any]) -> list[tuple[object, ...]]:
-    sql = f"SELECT {engine.layout.shard} AS shard, {_CHECKED} FROM {rollup.table} WHERE "
-    return engine.query(f"{sql}{_FROM_THEN.format(clock='bucket')} GROUP BY shard ORDER BY shard", values).rows
+def _values(engine: Engine, month: int) -> dict[str, Any]:
+    return {"month": month, "since": kept_since(engine, RAW_ROWS)}
+
+
+def _sums(
+    engine: Engine, sums: str, source: str, clock: str, where: str, values: dict[str, Any]
+) -> list[tuple[object, ...]]:
+    conditions = [_FROM_THEN.format(clock=clock), *([where] if where else [])]
+    if values["left_out"]:
+        conditions.append(f"toDate({clock}) NOT IN {{left_out:Array(Date)}}")
+    sql = f"SELECT {engine.layout.shard} AS shard, {sums} FROM {source} WHERE {' AND '.join(conditions)}"
+    bound = {name: value for name, value in values.items() if value or name != "left_out"}
+    return engine.query(f"{sql} GROUP BY shard ORDER BY shard", bound).rows
 
 
 Carried = Callable[[str], tuple[str, dict[str, Any]]]
@@ -89,7 +108,7 @@ def rebuild_month(
         moves: What is carried may belong to another shard than the one where it stands now.
     """
     layout, since = engine.layout, kept_since(engine, RAW_ROWS)
-    values = {"month": month, "since": since}
+    rows, values = _rows_of_month(engine, month), _values(engine, month)
     spare, on_each_shard = f"{rollup.table}_rebuilt", f"\nSETTINGS {ON_THEIR_SHARDS}" if layout.cluster else ""
     _drop(engine, spare)
     if layout.cluster:
@@ -98,16 +117,13 @@ def rebuild_month(
             engine.command(statement)
     else:
         engine.command(f"CREATE TABLE {spare} AS {rollup.table}")
-    days = engine.query(
-        f"SELECT DISTINCT toUnixTimestamp(toStartOfDay(time)) AS day FROM {RAW} "
-        f"WHERE {_FROM_THEN.format(clock='time')} ORDER BY day",
-        values,
-    )
-    for (day,) in days.rows:
+    held = engine.query(f"SELECT DISTINCT toDate(time) FROM {RAW} WHERE {_FROM_THEN.format(clock='time')}", values).rows
+    for day in sorted({day for (day,) in held} | {one.day for one in rows.cold if one.day >= since}):
         # A day at a time: buckets never cross days, and a month's groups may not fit into memory.
-        start = f"toDateTime64({int(day)}, 3, 'UTC')"
+        start, bound = f"toDateTime64('{day}', 3, 'UTC')", Bound()
         condition = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
-        engine.command(f"INSERT INTO {spare} {rollup.select(condition)}{on_each_shard}")
+        source = rows_of_days(engine, day, next_day(day)).source(bound)
+        engine.command(f"INSERT INTO {spare} {rollup.select(condition, source)}{on_each_shard}", bound.values)
     if since > date(month // 100, month % 100, 1):
         kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
         sql, more = carried(kept) if carried else (f"SELECT * FROM {rollup.table} WHERE {kept}", {})

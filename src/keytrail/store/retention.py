@@ -1,5 +1,7 @@
 """Take away what is older than the settings keep, in whole partitions; the oldest raw days before the disk is full.
 
+Where there is a place for cold days (`store.cold`), raw rows are moved there first, and dropped there later.
+
 Dropping a partition makes the engine forget its tokens, so it must hold nothing that may be tried again: one with rows
 of a batch that was never confirmed stays for a week longer, in which the batch finds its rows again. What was confirmed
 is known by the table of batches, which is never pruned.
@@ -7,7 +9,7 @@ is known by the table of batches, which is never pruned.
 
 import shutil
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 from pathlib import Path
@@ -18,7 +20,10 @@ import structlog
 from keytrail.config import Retention
 from keytrail.metrics import Metrics
 from keytrail.store.client import Engine
+from keytrail.store.cold import Nowhere
+from keytrail.store.cooling import Cooling
 from keytrail.store.kept import (
+    ALWAYS,
     RAW_ROWS,
     RECORDED,
     ROLLUP_ROWS,
@@ -27,7 +32,8 @@ from keytrail.store.kept import (
     note_kept_since,
     partitions,
 )
-from keytrail.store.tables import BATCHES, RAW, REJECTS, ROLLUPS
+from keytrail.store.raw_rows import cold_partitions
+from keytrail.store.tables import BATCHES, COLD_DAYS, RAW, REJECTS, ROLLUPS
 from keytrail.store.writer import Writer
 
 log = structlog.get_logger("keytrail.store")
@@ -68,7 +74,8 @@ class Step:
     """Something to take away.
 
     Attributes:
-        what: `raw`, `rollups`, `recorded` (the recorded requests of raw rows) or `rejects`.
+        what: `raw`, `moved` (raw rows that become a cold day), `cold` (a cold day), `rollups`, `recorded` (the
+            recorded requests of raw rows) or `rejects`.
         partition: The partition.
         why: `age`, or `disk` if only the room is wanted.
         waits: It stays for now, as a batch that was never confirmed has rows in it.
@@ -121,6 +128,7 @@ class Pruning:
         self._settings = settings
         self._directory = directory
         self._metrics = metrics
+        self._cooling = Cooling(engine, writer)
 
     def disk(self) -> Disk | None:
         """The disk as it is."""
@@ -135,8 +143,9 @@ class Pruning:
         if disk is None or disk.free >= self._settings.free_share * disk.total:
             return ""
         share = disk.free / disk.total
+        what = "dropped" if self._engine.cold is None else "moved or dropped"
         return (
-            f"the disk has {share:.1%} free, less than retention.free_share: the oldest days of raw records are dropped"
+            f"the disk has {share:.1%} free, less than retention.free_share: the oldest days of raw records are {what}"
         )
 
     def plan(self, now: datetime) -> list[Step]:
@@ -147,21 +156,53 @@ class Pruning:
         """
         settings, today = self._settings, now.date()
         raw = partitions(self._engine, RAW)
-        steps = [Step("raw", one, "age") for one in self._old(raw, _days_ago(today, settings.raw_days), RAW_ROWS)]
-        gone = {step.partition.id for step in steps}
-        steps += [Step("raw", one, "disk") for one in self._for_room(raw, gone, today)]
-        steps = [self._waiting(step, now) for step in steps]
-        going = {step.partition.id for step in steps if not step.waits}
+        steps = [step if step.what == "cold" else self._waiting(step, now) for step in self._raw_steps(raw, today)]
+        going = {step.partition.id: step.what for step in steps if step.what != "cold" and not step.waits}
+        old = {one.id for one in self._old(raw, _days_ago(today, settings.recorded_days), RECORDED)}
+        # No cold day has recorded requests that have an end: they would need its file to be written once more.
+        old |= {name for name, what in going.items() if what == "moved" and settings.recorded_days}
         steps += [
             Step("recorded", one, "age")
-            for one in self._old(raw, _days_ago(today, settings.recorded_days), RECORDED)
-            if one.id not in going and self._has_recorded(one)
+            for one in raw
+            if one.id in old and going.get(one.id) != "raw" and self._has_recorded(one)
         ]
         oldest = _months_ago(today, settings.rollup_months)
         for table in (*(rollup.table for rollup in ROLLUPS), REJECTS):
             what = "rejects" if table == REJECTS else "rollups"
             steps += [Step(what, one, "age") for one in self._old(partitions(self._engine, table), oldest, ROLLUP_ROWS)]
         return steps
+
+    def _raw_steps(self, raw: Sequence[Partition], today: date) -> list[Step]:
+        """What becomes of single records, in the table and in cold storage."""
+        settings, cold = self._settings, self._engine.cold
+        old = list(self._old(raw, _days_ago(today, settings.raw_days), RAW_ROWS))
+        if cold is None:
+            return [Step("raw", one, "age") for one in old] + [
+                Step("raw", one, "disk") for one in self._for_room(raw, old, today)
+            ]
+        if isinstance(cold, Nowhere):
+            # To drop what comes after cold days would be to lose these, too.
+            return []
+        days = cold_partitions(self._engine)
+        first = (
+            _months_ago(today, settings.rollup_months)
+            if settings.cold_days is None
+            else _days_ago(today, settings.cold_days)
+        )
+        reachable = kept_since(self._engine, RAW_ROWS)
+        for_good = {one.id for one in self._old(raw, first, RAW_ROWS)} | {one.id for one in raw if one.end <= reachable}
+        over = list(self._old(days, first, RAW_ROWS))
+        steps = [Step("cold", one, "age") for one in over]
+        if self._directory is None or not cold.on_disk_of(self._directory):
+            steps += [Step("raw" if one.id in for_good else "moved", one, "age") for one in old]
+            return steps + [Step("moved", one, "disk") for one in self._for_room(raw, old, today)]
+        # On the same disk moving makes little room: the oldest goes, wherever it is, and nothing before it can stay.
+        oldest = sorted([*days, *raw], key=lambda one: (one.start, one.table))
+        short = list(self._for_room(oldest, [*over, *old], today))
+        end = max((one.end for one in short), default=ALWAYS)
+        for one in old:
+            steps.append(Step("raw" if one.id in for_good or one.start < end else "moved", one, "age"))
+        return steps + [Step("cold" if one.table == COLD_DAYS else "raw", one, "disk") for one in short]
 
     def _old(self, parts: Iterable[Partition], first: date | None, what: str) -> Iterator[Partition]:
         """The partitions before the first day that is kept.
@@ -182,14 +223,15 @@ class Pruning:
         came: datetime = found.rows[0][0]
         return came.date()
 
-    def run(self, now: datetime) -> list[Step]:
+    def run(self, now: datetime, *, go_on: Callable[[], bool] = lambda: True) -> list[Step]:
         """Take it away, partition by partition; killed halfway, the next run does the rest.
 
         Args:
             now: The time, UTC.
+            go_on: Whether to go on, asked before each day that is moved, which may take a minute.
 
         Returns:
-            What was taken away.
+            What was taken away or moved.
 
         Raises:
             StoreError: The engine refuses.
@@ -199,30 +241,42 @@ class Pruning:
         recorded = [step for step in steps if step.what == "recorded"]
         if recorded:
             self._empty_recorded(max(step.partition.end for step in recorded))
-        if len(recorded) < len(steps):
+        dropped = [step for step in steps if step.what not in {"recorded", "cold", "moved"}]
+        if dropped:
             # In one pause, as on a server it takes seconds until everybody has seen it.
             with self._writer.paused():
-                for step in steps:
-                    if step.what != "recorded":
-                        dropping = f"{self._engine.layout.alter(step.partition.table)} DROP PARTITION ID"
-                        self._engine.command(f"{dropping} '{step.partition.id}'")
+                for step in dropped:
+                    dropping = f"{self._engine.layout.alter(step.partition.table)} DROP PARTITION ID"
+                    self._engine.command(f"{dropping} '{step.partition.id}'")
+        if self._engine.cold is not None:
+            self._cooling.drop([step.partition.start for step in steps if step.what == "cold"])
+        done = [step for step in steps if step.what != "moved"]
+        self._tell(done)
+        # Last, as it takes longest and may fail where nothing else does.
         for step in steps:
-            self._metrics.pruned.labels(step.what, step.why).inc(step.partition.rows)
+            if step.what == "moved" and go_on() and self._cooling.move(step.partition):
+                self._tell([step])
+                done.append(step)
+        return done
+
+    def _tell(self, steps: Iterable[Step]) -> None:
+        for step in steps:
+            if step.what != "moved":
+                self._metrics.pruned.labels(step.what, step.why).inc(step.partition.rows)
             level = log.warning if step.why == "disk" else log.info
-            level("pruned", **step.shown())
-        return steps
+            level("moved" if step.what == "moved" else "pruned", **step.shown())
 
     def _note(self, steps: Sequence[Step]) -> None:
         """Before anything goes: who reads meanwhile must learn that it may have read half."""
-        for what, note in (("raw", RAW_ROWS), ("rollups", ROLLUP_ROWS), ("recorded", RECORDED)):
-            mine = [step for step in steps if step.what == what]
+        for whats, note in (({"raw", "cold"}, RAW_ROWS), ({"rollups"}, ROLLUP_ROWS), ({"recorded"}, RECORDED)):
+            mine = [step for step in steps if step.what in whats]
             if mine:
                 end = max(step.partition.end for step in mine)
                 why = "disk" if any(step.why == "disk" for step in mine) else "age"
                 if end > kept_since(self._engine, note):
                     note_kept_since(self._engine, note, end, why)
 
-    def _for_room(self, raw: Sequence[Partition], gone: set[str], today: date) -> Iterator[Partition]:
+    def _for_room(self, parts: Sequence[Partition], gone: Sequence[Partition], today: date) -> Iterator[Partition]:
         """The oldest partitions that make room enough, none of them of the last days."""
         disk = self.disk()
         if disk is None:
@@ -230,10 +284,10 @@ class Pruning:
         # The engine removes the files of what was dropped or merged some minutes later.
         leaving = self._engine.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE NOT active").rows[0][0]
         wanted = self._settings.free_share * disk.total - disk.free - leaving
-        for one in raw:
+        for one in parts:
             if wanted <= 0:
                 return
-            if one.id not in gone:
+            if one not in gone:
                 if one.end > today - timedelta(days=LEAST_DAYS - 1):
                     return
                 yield one

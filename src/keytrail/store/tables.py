@@ -137,11 +137,12 @@ class Rollup:
         """Its name."""
         return f"{self.family.name}_{'day' if self.seconds == DAY_SECONDS else '15m'}"
 
-    def select(self, where: str = "") -> str:
+    def select(self, where: str = "", source: str = RAW) -> str:
         """The statement that makes its rows from raw ones; also what its view runs.
 
         Args:
             where: A further condition on the raw rows.
+            source: Where these are.
         """
         start = "toStartOfDay(time)" if self.seconds == DAY_SECONDS else "toStartOfInterval(time, INTERVAL 15 MINUTE)"
         lead, rest = ", ".join(self.family.lead), ", ".join(self.family.dimensions)
@@ -149,7 +150,7 @@ class Rollup:
         conditions = " AND ".join(c for c in (self.family.where, where) if c)
         return (
             f"SELECT\n    {lead}, toDateTime64({start}, 0, 'UTC') AS bucket, {rest},\n    {measures}\n"
-            f"FROM {RAW}" + (f"\nWHERE {conditions}" if conditions else "") + f"\nGROUP BY {lead}, bucket, {rest}"
+            f"FROM {source}" + (f"\nWHERE {conditions}" if conditions else "") + f"\nGROUP BY {lead}, bucket, {rest}"
         )
 
 
@@ -367,10 +368,29 @@ SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """What came again though the table of batches had it. Apart from that table, as nothing here may make a chunk known."""
 
 
+COLD_DAYS: Final = "cold_days"
+
+CREATE_COLD_DAYS: Final = f"""CREATE TABLE {COLD_DAYS} (
+    day Date,
+    generation UInt32,
+    placed Bool,
+    file String,
+    rows UInt64,
+    size UInt64,
+    sha256 String,
+    noted_at DateTime64(3, 'UTC')
+)
+ENGINE = MergeTree
+ORDER BY (day, generation)
+SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+"""Which days of raw rows stand in which Parquet file (`store/raw_rows.py`)."""
+
+
 def create_all() -> list[str]:
     """Every statement that makes an empty store, in order."""
     statements = [create_raw()]
     for rollup in ROLLUPS:
         statements.extend(create_rollup(rollup))
     collection = (CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS)
-    return [*statements, *collection, CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE, CREATE_DUPLICATES]
+    later = (CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE, CREATE_DUPLICATES, CREATE_COLD_DAYS)
+    return [*statements, *collection, *later]

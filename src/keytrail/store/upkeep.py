@@ -14,9 +14,11 @@ from keytrail.errors import RequestError, StoreError
 from keytrail.metrics import Metrics
 from keytrail.store.backup import Backups
 from keytrail.store.client import EmbeddedEngine, Engine
+from keytrail.store.cold import Nowhere
 from keytrail.store.erased import Remembered, Subject
 from keytrail.store.erasing import Erasing, Receipt
 from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since
+from keytrail.store.raw_rows import cold_days
 from keytrail.store.rejected_files import drop_lines_with
 from keytrail.store.retention import Pruning, Step
 from keytrail.store.verify import Verified, verify
@@ -27,6 +29,9 @@ log = structlog.get_logger("keytrail.store")
 FIRST_PRUNE: Final = 300.0
 """Seconds after the start: what was under way when the process before ended has been tried again by then."""
 PRUNE_EVERY: Final = 3600.0
+COLD_UNSET: Final = (
+    "single records are in cold storage, and store.cold does not say where: no days are moved or dropped"
+)
 LOOK_EVERY: Final = 60.0
 """Seconds from one look at the disk to the next."""
 
@@ -50,7 +55,9 @@ class Upkeep:
         self._pruning = Pruning(engine, writer, retention, embedded.directory if embedded else None, metrics)
         self._erasing = Erasing(engine, writer)
         self._one_at_a_time = threading.Lock()
+        self._stop = threading.Event()
         if embedded:
+            metrics.cold_bytes.set_function(lambda: (self._cold_told() or {"bytes": 0})["bytes"])
             metrics.disk_free.set_function(lambda: disk.free if (disk := self._pruning.disk()) else 0)
 
     def backup(self) -> Generator[bytes]:
@@ -88,7 +95,7 @@ class Upkeep:
             StoreError: The engine refuses.
         """
         with self._one_at_a_time:
-            return self._pruning.run(datetime.now(UTC))
+            return self._pruning.run(datetime.now(UTC), go_on=lambda: not self._stop.is_set())
 
     def subjects_of(self, kind: str, values: Sequence[str], org: str) -> list[Subject]:
         """Whom somebody means.
@@ -143,7 +150,8 @@ class Upkeep:
 
     def troubles(self) -> list[str]:
         """Why it can't keep what it should; empty if it can."""
-        return [why] if (why := self._pruning.short_of_room()) else []
+        unset = [COLD_UNSET] if isinstance(self._engine.cold, Nowhere) else []
+        return unset + ([why] if (why := self._pruning.short_of_room()) else [])
 
     def told(self) -> dict[str, Any]:
         """From when on what is kept, for how long, and the room on the disk."""
@@ -152,25 +160,38 @@ class Upkeep:
         return {
             "kept_since": {what: day.isoformat() if day > ALWAYS else None for what, day in since.items()},
             "retention": self._retention.model_dump(),
+            "cold": self._cold_told(),
             "disk": {"free": disk.free, "total": disk.total} if disk else None,
             "troubles": self.troubles(),
+        }
+
+    def _cold_told(self) -> dict[str, Any] | None:
+        """The cold days, their rows and bytes; None where there is no place for such."""
+        if self._engine.cold is None:
+            return None
+        days = cold_days(self._engine)
+        return {
+            "days": len(days),
+            "from": days[0].day.isoformat() if days else None,
+            "rows": sum(one.rows for one in days),
+            "bytes": sum(one.size for one in days),
         }
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
         """Prune from time to time in a thread, at once when the disk is short of room, until the block is left."""
-        stop = threading.Event()
-        thread = threading.Thread(target=self._keep_up, args=(stop,), name="upkeep")
+        self._stop.clear()
+        thread = threading.Thread(target=self._keep_up, name="upkeep")
         thread.start()
         try:
             yield
         finally:
-            stop.set()
+            self._stop.set()
             thread.join()
 
-    def _keep_up(self, stop: threading.Event) -> None:
+    def _keep_up(self) -> None:
         due = time.monotonic() + FIRST_PRUNE
-        while not stop.wait(min(LOOK_EVERY, max(due - time.monotonic(), 0.0))):
+        while not self._stop.wait(min(LOOK_EVERY, max(due - time.monotonic(), 0.0))):
             try:
                 if time.monotonic() >= due or self.troubles():
                     self.prune()

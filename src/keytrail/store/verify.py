@@ -1,10 +1,12 @@
 """Hold the store against its ledger: the rows of every batch, and every rollup against the raw rows."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since
+from keytrail.store.raw_rows import ALL_TIME, Bound, ColdDay, cold_days, raw_rows
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import BATCHES, DUPLICATES, ERASED_ROWS, RAW
 from keytrail.store.writer import Writer
@@ -26,7 +28,7 @@ SELECT batch_id, expected, found, origin FROM (
     GROUP BY batch_id
 ) AS confirmed
 FULL JOIN (
-    SELECT batch_id, count() AS found FROM {RAW} WHERE time >= since GROUP BY batch_id
+    SELECT batch_id, count() AS found FROM <raw rows> WHERE time >= since GROUP BY batch_id
 ) AS held USING batch_id
 WHERE (found > expected AND NOT unsure) OR (found < expected AND NOT partly)
 ORDER BY batch_id
@@ -70,6 +72,9 @@ class Verified:
         duplicate: Records that came again and were not stored again.
         unconfirmed: Those of them whose chunk the ledger does not know: they are missing.
         rollups: Rollups that differ from the raw rows: `table month`.
+        cold: Cold days.
+        damaged: Those of them whose file is not there or not what was written, with the file; their rows are missing,
+            and rollups are compared without cold days.
     """
 
     batches: int
@@ -80,30 +85,53 @@ class Verified:
     rollups: list[str]
     duplicate: int = 0
     unconfirmed: int = 0
+    cold: int = 0
+    damaged: list[str] = field(default_factory=list)
 
 
 def verify(engine: Engine, writer: Writer) -> Verified:
     """Count the rows of every batch, and add up every rollup.
 
-    Reads the batch of every raw row, so it takes about a second for ten million; what seems to differ is looked at
-    again while nothing is written.
+    Reads the batch of every raw row, so it takes about a second for ten million, and every byte of cold days; what
+    seems to differ is looked at again while nothing is written.
 
     Raises:
         StoreError: The engine can't.
     """
-    rows = _differing(engine)
+    days = cold_days(engine)
+    damaged = [one for one in days if not _is_whole(engine, one)]
+    rows = _differing(engine, damaged)
     if rows:
         with writer.paused():
-            rows = _differing(engine)
+            rows = _differing(engine, damaged)
     missing = sum(max(row["expected"] - row["found"], 0) for row in rows)
     surplus = sum(max(row["found"] - row["expected"], 0) for row in rows)
     shown = [Differing(row["batch_id"], row["origin"], row["expected"], row["found"]) for row in rows[:MOST_SHOWN]]
     batches = engine.query(f"SELECT uniqExact(batch_id) FROM {BATCHES}").rows[0][0]
-    records = engine.query(f"SELECT count() FROM {RAW}").rows[0][0]
-    rollups = writer.drift(months_of_raw(engine))
+    source, bound = _raw_rows(engine, damaged)
+    records = engine.query(f"SELECT count() FROM {source}", bound.values).rows[0][0]
+    rollups = writer.drift(months_of_raw(engine), cold=not damaged)
     duplicate, unconfirmed = engine.query(_DUPLICATES).rows[0]
-    return Verified(batches, records, missing, surplus, shown, rollups, duplicate, unconfirmed)
+    broken = [f"{one.day} ({one.file})" for one in damaged]
+    return Verified(
+        batches, records, missing, surplus, shown, rollups, duplicate, unconfirmed, cold=len(days), damaged=broken
+    )
 
 
-def _differing(engine: Engine) -> list[dict[str, Any]]:
-    return engine.query(_DIFFERING, {"since": kept_since(engine, RAW_ROWS)}).dicts()
+def _is_whole(engine: Engine, day: ColdDay) -> bool:
+    """Whether the file of a cold day is there, byte for byte."""
+    cold = engine.cold
+    return cold is not None and cold.sizes().get(day.file) == day.size and cold.sha256(day.file) == day.sha256
+
+
+def _raw_rows(engine: Engine, damaged: Sequence[ColdDay]) -> tuple[str, Bound]:
+    """Where all raw rows are but those of damaged files, and the bound values of that."""
+    rows, bound = raw_rows(engine, [ALL_TIME]), Bound()
+    cold = tuple(one for one in rows.cold if one not in damaged)
+    return (replace(rows, cold=cold).source(bound) if cold else RAW), bound
+
+
+def _differing(engine: Engine, damaged: Sequence[ColdDay]) -> list[dict[str, Any]]:
+    source, bound = _raw_rows(engine, damaged)
+    values = {"since": kept_since(engine, RAW_ROWS), **bound.values}
+    return engine.query(_DIFFERING.replace("<raw rows>", source), values).dicts()

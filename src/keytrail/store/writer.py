@@ -209,19 +209,20 @@ class Writer:
                         rebuilt.append(f"{rollup.table} {month}")
         return rebuilt
 
-    def drift(self, months: Iterable[int]) -> list[str]:
+    def drift(self, months: Iterable[int], *, cold: bool = False) -> list[str]:
         """Rollups that differ from the raw rows: `table month`.
 
         What seems to differ may be an insert under way, so that is looked at again while nothing is written.
 
         Args:
             months: Months as YYYYMM.
+            cold: Compare cold days, too, which reads their files.
         """
-        suspects = [month for month in months if differing(self._engine, month)]
+        suspects = [month for month in months if differing(self._engine, month, cold=cold)]
         if not suspects:
             return []
         with self.paused():
-            return [f"{table} {month}" for month in suspects for table in differing(self._engine, month)]
+            return [f"{table} {month}" for month in suspects for table in differing(self._engine, month, cold=cold)]
 
     @contextmanager
     def paused(self) -> Iterator[None]:

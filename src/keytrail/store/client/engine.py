@@ -26,6 +26,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError,
 
 from keytrail.config import Store
 from keytrail.errors import StoreAway, StoreError, StoreFull, StoreLimited
+from keytrail.store.cold import Cold, Folder
 from keytrail.store.layout import Layout
 from keytrail.store.lock import DirectoryLock
 
@@ -120,14 +121,16 @@ class Engine(Protocol):
 
     Attributes:
         layout: Where the tables are.
+        cold: Where days of raw rows are that are in no table; None if all are in tables.
     """
 
     layout: Layout
+    cold: Cold | None
 
     def query(
         self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None
     ) -> Rows:
-        """Run a statement that only reads; values are bound by name (`{name:Type}`); limits are engine settings."""
+        """Run a statement that changes no table, values bound by name (`{name:Type}`); limits are engine settings."""
 
     def raw(self, sql: str, parameters: Mapping[str, Any] | None = None, *, form: str) -> bytes:
         """Run a statement that only reads; its rows in one of the engine's formats."""
@@ -163,6 +166,7 @@ class Handles:
         inserts: Mapping[str, Any] = MappingProxyType({}),
     ) -> None:
         self.layout = layout
+        self.cold: Cold | None = None
         self._open_handle = open_handle
         self._limits = dict(limits)
         self._inserts = {**INSERT_SETTINGS, **inserts}
@@ -178,7 +182,7 @@ class Handles:
     def query(
         self, sql: str, parameters: Mapping[str, Any] | None = None, limits: Mapping[str, Any] | None = None
     ) -> Rows:
-        """Run a statement that only reads.
+        """Run a statement that changes no table.
 
         Args:
             sql: The statement.
@@ -295,7 +299,7 @@ class EmbeddedEngine(Handles):
 
     Raises:
         StoreBusy: Another process holds the folder; the message says which.
-        StoreError: The folder can't be made or is no store.
+        StoreError: The folder, or that of cold days, can't be made or is no store.
     """
 
     def __init__(self, directory: Path, settings: Store, *, wait: float = 0) -> None:
@@ -318,6 +322,8 @@ class EmbeddedEngine(Handles):
                     "max_memory_usage": settings.max_memory,
                 },
             )
+            if settings.cold:
+                self.cold = Folder(directory / settings.cold)
         except BaseException:
             self._release()
             raise

@@ -55,9 +55,15 @@ _KEPT: Final = {"raw": "single records", "rollups": "sums", "recorded": "recorde
 
 def _storage(told: dict[str, Any]) -> dict[str, Any]:
     """The tables, from when on what is kept, the room on the disk, and what is wrong with that."""
-    upkeep = told["upkeep"] or {"kept_since": {}, "disk": None, "troubles": []}
+    upkeep = told["upkeep"] or {"kept_since": {}, "cold": None, "disk": None, "troubles": []}
     since = [f"{_KEPT[what]} since {day}" for what, day in upkeep["kept_since"].items() if day]
-    return {"tables": told["tables"], "since": since, "disk": upkeep["disk"], "troubles": upkeep["troubles"]}
+    return {
+        "tables": told["tables"],
+        "since": since,
+        "cold": upkeep["cold"],
+        "disk": upkeep["disk"],
+        "troubles": upkeep["troubles"],
+    }
 
 
 def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:
