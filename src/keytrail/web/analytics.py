@@ -20,10 +20,10 @@ from keytrail.query.sheet import sheet
 from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
 from keytrail.web.auth import Principal, require
+from keytrail.web.body import read_body
 from keytrail.web.export import MEDIA_TYPES
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.problems import problem
-from keytrail.web.system import answer, principal
+from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 256 * 1024
 """Bytes of a question."""
@@ -108,7 +108,6 @@ _ANSWER: Final[dict[str, Any]] = {
 
 router = APIRouter(tags=["analytics"], dependencies=WITH_TOKEN)
 
-Asker = Annotated[Principal, Depends(principal)]
 Format = Annotated[str, Query(description="`json`, or `csv`, `ndjson` or `parquet` for the rows alone, as a file.")]
 Org = Annotated[str, Query(description="Only this organisation, for who sees several.")]
 
@@ -129,20 +128,17 @@ def catalog(asker: Asker) -> Response:
 async def query(request: Request, asker: Asker, org: Org = "", format: Format = "") -> Response:
     """Any metrics by up to five dimensions, over any range in any zone. Needs `analytics`."""
     require(asker, "analytics")
-    body = await body_of(request)
-    if body is None:
-        return problem(413, f"a question has at most {LARGEST_BODY} bytes")
-    return await run_in_threadpool(_answered, request, asker, org, format, decoded("body", body))
+    return await run_in_threadpool(_answered, request, asker, org, format, await fields_in_body(request))
 
 
-async def body_of(request: Request) -> bytes | None:
-    """The body of a question, `{}` for none; None where it has more than `LARGEST_BODY` bytes."""
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            return None
-    return bytes(body) or b"{}"
+async def fields_in_body(request: Request) -> Any:
+    """What the JSON body of a question says; no fields where there is none.
+
+    Raises:
+        TooLarge: It has more than `LARGEST_BODY` bytes.
+        RequestError: It is not JSON.
+    """
+    return decoded("body", await read_body(request, LARGEST_BODY, "a question has at most") or b"{}")
 
 
 def _documented(

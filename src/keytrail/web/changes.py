@@ -21,17 +21,13 @@ from keytrail.query.ranges import PRESETS
 from keytrail.web.analytics import (
     CONDITION_SCHEMA,
     EDGES_SCHEMA,
-    LARGEST_BODY,
-    Asker,
     Org,
-    body_of,
-    decoded,
+    fields_in_body,
     fields_of,
 )
 from keytrail.web.auth import Principal, require
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.problems import problem
-from keytrail.web.system import answer
+from keytrail.web.system import Asker, answer
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "filter": CONDITION_SCHEMA,
@@ -77,10 +73,7 @@ router = APIRouter(tags=["analytics"], dependencies=WITH_TOKEN)
 async def changes_of_body(request: Request, asker: Asker, org: Org = "") -> Response:
     """What changed against a baseline: which key and endpoint, since when, gateway or upstream. Needs `analytics`."""
     require(asker, "analytics")
-    body = await body_of(request)
-    if body is None:
-        return problem(413, f"a question has at most {LARGEST_BODY} bytes")
-    return await run_in_threadpool(_answered, request, asker, org, decoded("body", body))
+    return await run_in_threadpool(_answered, request, asker, org, await fields_in_body(request))
 
 
 def _documented(

@@ -15,11 +15,12 @@ from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
 from keytrail.store.upkeep import Upkeep
-from keytrail.web.analytics import Asker, Org
+from keytrail.web.analytics import Org
 from keytrail.web.auth import require
+from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.problems import problem
-from keytrail.web.system import answer
+from keytrail.web.system import Asker, answer
 
 LARGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes of a directory."""
@@ -66,11 +67,7 @@ def consumers(request: Request, asker: Asker, org: Org = "", entries: Entries = 
 async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Response:
     """Replace the directory of an organisation."""
     require(asker, "admin")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_FILE:
-            return problem(413, f"a directory has at most {LARGEST_FILE} bytes")
+    body = await read_body(request, LARGEST_FILE, "a directory has at most")
     scope = asker.narrowed(org)
     if scope.limited:
         raise Forbidden(NARROW)
@@ -80,7 +77,7 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
 
     def put() -> int:
         hash_keys = request.app.state.settings.privacy.keys != "keep"
-        links = parse_csv(bytes(body), mine, hash_keys=hash_keys)
+        links = parse_csv(body, mine, hash_keys=hash_keys)
         upkeep: Upkeep | None = request.app.state.upkeep
         if upkeep:
             # An old file must not bring back whoever was erased.

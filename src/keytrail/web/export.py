@@ -1,17 +1,17 @@
 """Raw rows to take away: CSV, NDJSON or Parquet, streamed."""
 
-from typing import Annotated, Any, Final
+from typing import Any, Final
 
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response, StreamingResponse
 
 from keytrail.errors import RequestError
 from keytrail.query.export import Form, export
-from keytrail.web.auth import Principal, require
+from keytrail.web.auth import require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.streamed import Streamed
-from keytrail.web.system import principal
+from keytrail.web.system import Asker
 
 MEDIA_TYPES: Final = {
     Form.CSV: "text/csv",
@@ -21,7 +21,6 @@ MEDIA_TYPES: Final = {
 
 router = APIRouter(tags=["requests"], dependencies=WITH_TOKEN, responses=problems())
 
-Asker = Annotated[Principal, Depends(principal)]
 
 _ROWS: Final[dict[str, Any]] = {
     "description": "The rows.",

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 from typing import Annotated, Any, Final, Literal, Protocol
 
-from fastapi import APIRouter, Depends, Header, Path, Query, Request
+from fastapi import APIRouter, Header, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import Forbidden, RequestError, TooLarge
 from keytrail.record import MOST_ORIGIN, Received, Taken
 from keytrail.web.auth import Principal, require
+from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
-from keytrail.web.system import answer, principal
+from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of one chunk of lines."""
@@ -103,24 +104,6 @@ def _check(asker: Principal) -> None:
         raise Forbidden("a token that is limited to some APIs, keys or clients can't send records")
 
 
-async def _body(request: Request, most: int) -> bytes:
-    """The body; no more of it is held than is allowed.
-
-    Raises:
-        TooLarge: It has more bytes than that.
-    """
-    announced = request.headers.get("content-length", "")
-    if announced.isdecimal() and int(announced) > most:
-        raise TooLarge(f"body: at most {most} bytes")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > most:
-            raise TooLarge(f"body: at most {most} bytes")
-    return bytes(body)
-
-
-Asker = Annotated[Principal, Depends(principal)]
 Offset = Annotated[int, Path(ge=0, lt=MOST_LINES, description="Place of the chunk's first line in the batch.")]
 BatchId = Annotated[str, Path(description="The batch: any text by which the sender knows the file again.")]
 LineFormat = Literal["auto", "capture", "ndjson"]
@@ -154,7 +137,7 @@ async def take(
     The same chunk sent again is not counted again. It has at most 256 MiB and 100,000 lines.
     """
     collect = _collect(request, asker)
-    body = await _body(request, LARGEST_BODY)
+    body = await read_body(request, LARGEST_BODY)
     # Before they are told apart: empty lines of a large body would take gigabytes.
     if body.count(b"\n") > MOST_CHUNK_LINES:
         raise TooLarge(f"body: at most {MOST_CHUNK_LINES} lines")
@@ -255,7 +238,7 @@ async def ingest(
     unpacked, and 100,000 records; at most 1,000 of the rejected are listed in `rejects`, all are counted.
     """
     receive = _receive(request, asker)
-    body = await _body(request, LARGEST_INGEST)
+    body = await read_body(request, LARGEST_INGEST)
     received = await run_in_threadpool(
         receive.receive,
         body,

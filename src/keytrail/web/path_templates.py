@@ -11,11 +11,11 @@ from keytrail.errors import Forbidden, RequestError
 from keytrail.query.join import forget_templates
 from keytrail.query.request import Scope
 from keytrail.store.templates import MOST_TEMPLATES, Template, read_templates, replace_templates
-from keytrail.web.analytics import Asker, Org, decoded
+from keytrail.web.analytics import Org, decoded
 from keytrail.web.auth import require
+from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.problems import problem
-from keytrail.web.system import answer
+from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 2 * 1024 * 1024
 """Bytes of all rules."""
@@ -54,15 +54,11 @@ def templates(request: Request, asker: Asker, org: Org = "") -> Response:
 async def put_templates(request: Request, asker: Asker, org: Org = "") -> Response:
     """Replace the path templates of an organisation; they count for all records, also old ones. Needs `admin`."""
     require(asker, "admin")
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST_BODY:
-            return problem(413, f"path templates have at most {LARGEST_BODY} bytes")
+    body = await read_body(request, LARGEST_BODY, "path templates have at most")
     mine = _whole(asker.narrowed(org)).org
     if mine is None:
         raise RequestError("org: is missing, as the token sees several organisations")
-    rules = _rules(mine, decoded("body", bytes(body)))
+    rules = _rules(mine, decoded("body", body))
 
     def put() -> None:
         replace_templates(request.app.state.engine, mine, rules)

@@ -4,7 +4,7 @@ from collections.abc import Collection
 from datetime import date
 from typing import Annotated, Any, Final, Protocol
 
-from fastapi import APIRouter, Depends, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from keytrail.errors import NotAuthorised, RequestError
@@ -19,7 +19,7 @@ from keytrail.store.tables import ROLLUPS
 from keytrail.store.upkeep import Upkeep
 from keytrail.web.auth import Principal, everything, require
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.system import answer, principal
+from keytrail.web.system import Asker, answer, principal
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _TABLES: Final = [rollup.table for rollup in ROLLUPS]
@@ -98,7 +98,6 @@ class NoOperations:
         return []
 
 
-Asker = Annotated[Principal, Depends(principal)]
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 
 

@@ -2,24 +2,23 @@
 
 from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Depends, Path, Request
+from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from keytrail.errors import NotFound, RequestError
 from keytrail.query.records import MOST_ROWS, SHOWN, Row, find, page
 from keytrail.query.zones import to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
-from keytrail.web.auth import Principal, require
+from keytrail.web.auth import require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
-from keytrail.web.system import answer, principal
+from keytrail.web.system import Asker, answer
 
 DEFAULT_ROWS: Final = 100
 
 router = APIRouter(tags=["requests"], dependencies=WITH_TOKEN, responses=problems())
 
-Asker = Annotated[Principal, Depends(principal)]
 
 _ROW: Final[dict[str, Any]] = {
     "type": "object",

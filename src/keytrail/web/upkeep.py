@@ -2,29 +2,28 @@
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Annotated, Any, Final, cast
+from typing import Any, Final, cast
 
 import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import Forbidden, RequestError, TooLarge
+from keytrail.errors import Forbidden, RequestError
 from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
-from keytrail.web.auth import Principal, everything
+from keytrail.web.auth import everything
+from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.pipeline import Operations
 from keytrail.web.streamed import Streamed
-from keytrail.web.system import answer, principal
+from keytrail.web.system import Asker, answer
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body that says whom to erase; a receipt has 400 for each value."""
 
 router = APIRouter(tags=["operations"], dependencies=WITH_TOKEN)
-
-Asker = Annotated[Principal, Depends(principal)]
 
 
 def _upkeep(request: Request) -> Upkeep:
@@ -132,13 +131,9 @@ async def erase(request: Request, asker: Asker) -> Response:
     The body says whom, so that no log of addresses has it. Needs `admin` for all organisations.
     """
     everything(asker)
-    body = bytearray()
-    async for piece in request.stream():
-        body += piece
-        if len(body) > LARGEST:
-            raise TooLarge(f"an erasure has at most {LARGEST} bytes")
+    body = await read_body(request, LARGEST, "an erasure has at most")
     try:
-        wanted = msgspec.json.decode(bytes(body), type=Erasure)
+        wanted = msgspec.json.decode(body, type=Erasure)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise RequestError(f"the body: {error}") from None
     return answer(await run_in_threadpool(_erase, request, wanted))

@@ -9,6 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from keytrail.errors import NotAuthorised, RequestError
 from keytrail.query.zones import zone
 from keytrail.web.auth import SESSION_COOKIE, SESSION_SECONDS
+from keytrail.web.body import read_body
 from keytrail.web.ui.render import THEMES, page
 
 router = APIRouter(include_in_schema=False)
@@ -24,11 +25,7 @@ async def form(request: Request) -> dict[str, str]:
     Raises:
         RequestError: It is no form, or too long.
     """
-    content = b""
-    async for piece in request.stream():
-        content += piece
-        if len(content) > _LONGEST_FORM:
-            raise RequestError("the form is too long")
+    content = await read_body(request, _LONGEST_FORM, "the form has at most")
     try:
         fields = parse_qs(content.decode(), keep_blank_values=True)
     except ValueError:
