@@ -91,7 +91,7 @@ class Unsupported(RequestError):
 
 
 class NoLongerKept(RequestError):
-    """The answer needs records or sums that retention has taken away, or that are out of reach; the message says which."""
+    """The answer needs records or sums that retention has taken away, or out of reach; the message says which."""
 
 
 class TooCostly(RequestError):
