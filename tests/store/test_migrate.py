@@ -11,6 +11,7 @@ from keytrail.config import Store
 from keytrail.errors import SchemaError
 from keytrail.record import DERIVED, FIELDS
 from keytrail.store.client import EmbeddedEngine
+from keytrail.store.merging import MERGING
 from keytrail.store.migrate import migrate, migrations
 from keytrail.store.tables import MEASURES, RAW, ROLLUPS, column_types, create_all
 from tests.product import product
@@ -54,7 +55,20 @@ def columns(engine: EmbeddedEngine, table: str) -> dict[str, str]:
 
 
 def test_the_frozen_files_make_what_the_code_says() -> None:
-    assert [plain(statement) for statement in STATEMENTS] == [plain(statement) for statement in create_all()]
+    assert [plain(statement) for statement in STATEMENTS] == [plain(each) for each in (*create_all(), *MERGING)]
+
+
+def test_old_parts_of_rollups_are_merged(engine: EmbeddedEngine) -> None:
+    """A month of days all the time, a month of quarters of an hour when it is over."""
+    migrate(engine)
+    made = dict(schema(engine))
+    for rollup in ROLLUPS:
+        found = dict(re.findall(r"(min_age_to_force_merge_\w+) = (\d+)", made[rollup.table]))
+        days = rollup.table.endswith("_day")
+        assert found == {
+            "min_age_to_force_merge_seconds": str(3 * 86_400 if days else 86_400),
+            "min_age_to_force_merge_on_partition_only": "0" if days else "1",
+        }
 
 
 def test_each_file_has_a_number_of_its_own() -> None:
