@@ -1,14 +1,23 @@
-"""`python -m benchmarks [NAME …]`: run all benchmarks or those named, print their figures and write the page."""
+"""`python -m benchmarks [NAME …]`: run all benchmarks or those named, print their figures and write the page.
+
+`BENCH_STORES` names a folder that keeps the filled stores for the next run of the same day; else they go at the end.
+They need up to 30 GB.
+"""
 
 import importlib
+import os
 import pkgutil
 import sys
+import tempfile
+import time
+from pathlib import Path
 
 import benchmarks
 from benchmarks import results
 from benchmarks.measure import SAID
 
 PLUMBING = {"__main__", "measure", "results", "scale", "traffic"}
+_BUILD = Path(__file__).parents[1] / "build"
 
 
 def main() -> None:
@@ -17,12 +26,19 @@ def main() -> None:
     unknown = [name for name in sys.argv[1:] if name not in known]
     if unknown:
         sys.exit(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(known)}")
-    for name in sys.argv[1:] or known:
-        print(f"== {name}", flush=True)
-        SAID.clear()
-        module = importlib.import_module(f"benchmarks.{name}")
-        results.keep(name, module.__doc__ or "", module.run(), SAID)
-    results.write_page()
+    _BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=_BUILD) as folder:
+        # PostgreSQL's server runs as a user of its own.
+        Path(folder).chmod(0o755)
+        Path(os.environ.setdefault("BENCH_STORES", folder)).mkdir(parents=True, exist_ok=True)
+        for name in sys.argv[1:] or known:
+            began = time.monotonic()
+            print(f"== {name}", flush=True)
+            SAID.clear()
+            module = importlib.import_module(f"benchmarks.{name}")
+            results.keep(name, module.__doc__ or "", module.run(), SAID)
+            results.write_page()
+            print(f"   … {time.monotonic() - began:.0f} s", flush=True)
 
 
 main()

@@ -1,7 +1,5 @@
 """The HTTP API on 10 million stored requests of 1,000 keys and 30 days: each compatible endpoint, questions by two
 dimensions, eight clients at once while records arrive, and a large CSV.
-
-`BENCH_STORES` names a folder that keeps the filled stores for the next run.
 """
 
 import http.client
@@ -36,11 +34,10 @@ PAIRS = (("key", "api"), ("api", "path"), ("key", "code_class"), ("oauth_client"
 
 def run() -> dict[str, Any]:
     """Ask the small store, then the large one."""
-    kept = Path(os.environ["BENCH_STORES"]) if "BENCH_STORES" in os.environ else None
     figures: dict[str, Any] = {}
-    with served(SMALL, kept) as (client, _):
+    with served(SMALL) as (client, _):
         small = key_query(client, SMALL)
-    with served(LARGE, kept) as (client, pid):
+    with served(LARGE) as (client, pid):
         figures |= compatible(client)
         large = key_query(client, LARGE)
         figures |= {"key_p50_ms_1m": small, "key_p50_ms_10m": large}
@@ -50,15 +47,15 @@ def run() -> dict[str, Any]:
         )
         figures |= two_dimensions(client)
         figures |= csv(client, pid)
-    with fed() as (port, feed), served(LARGE, kept, redis_url=f"redis://127.0.0.1:{port}/0") as (client, pid):
+    with fed() as (port, feed), served(LARGE, redis_url=f"redis://127.0.0.1:{port}/0") as (client, pid):
         figures |= at_once(client, pid, feed)
     return figures
 
 
 @contextmanager
-def served(of: scale.Traffic, kept: Path | None, redis_url: str = "") -> Iterator[tuple[httpx.Client, int]]:
+def served(of: scale.Traffic, redis_url: str = "") -> Iterator[tuple[httpx.Client, int]]:
     """A server on a filled store; a client of it and its process id."""
-    with scale.store(of, kept) as (directory, config), server(directory, config, redis_url) as (client, _, pid):
+    with scale.store(of) as (directory, config), server(directory, config, redis_url) as (client, _, pid):
         yield client, pid
 
 

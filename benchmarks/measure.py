@@ -39,6 +39,12 @@ def keytrail(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "keytrail", *arguments]
 
 
+def processor_seconds(pid: int) -> float:
+    """Processor time that a process has taken so far, seconds."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 def resident_memory(pid: int) -> int:
     """Bytes of memory that a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
@@ -77,6 +83,16 @@ def server(directory: Path, config: Path, redis_url: str = "") -> Iterator[tuple
     finally:
         process.terminate()
         process.wait(30)
+
+
+def stores() -> Path:
+    """The folder of the filled stores, which the benchmarks of a run share."""
+    return Path(os.environ["BENCH_STORES"])
+
+
+def progress(text: str) -> None:
+    """How far it is; no figure."""
+    print(f"   … {text}", flush=True)
 
 
 SAID: list[tuple[str, str, str]] = []

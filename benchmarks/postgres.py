@@ -5,7 +5,7 @@ once with the best one for this query. Of the pump's dimensions only those of ke
 filled; it keeps a dozen more. Needs PostgreSQL's server (Debian's package `postgresql`), which is started on a socket
 of its own.
 
-1,000 keys call 10 endpoints each, every hour, 5 times. `BENCH_STORES` names a folder that keeps the filled stores.
+1,000 keys call 10 endpoints each, every hour, 5 times.
 """
 
 import os
@@ -13,26 +13,23 @@ import re
 import shutil
 import subprocess
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
-from functools import partial
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 from benchmarks import scale
-from benchmarks.measure import at, say, times
-from keytrail.cli.wiring import assembled
-from keytrail.config import load
-from keytrail.query.request import Filter, Query, Scope, day_range
-from keytrail.query.run import run as ask
+from benchmarks.measure import at, progress, say, stores
 from keytrail.store.tables import RAW
-from keytrail.web.rows import METRICS
 
 TRAFFIC: Final = scale.Traffic(36_000_000, tail=1)
 KEYS: Final = 20
 RUNS: Final = 5
 _PORT: Final = 5433
+_ROOM: Final = 25_000_000_000
+"""Bytes of disk: the table, its two indexes, the log, and what sorting an index takes."""
 
 _COUNTERS: Final = {
     **dict.fromkeys(("hits", "success", "error"), "bigint"),
@@ -88,51 +85,21 @@ GROUP BY dimension_value ORDER BY hits DESC;"""
 
 def run() -> dict[str, Any]:
     """Both in turn, on the same machine."""
-    kept = Path(os.environ["BENCH_STORES"]) if "BENCH_STORES" in os.environ else None
-    ours = in_keytrail(kept)
+    month = scale.a_keys_month(TRAFFIC)
+    ours = {"p50_ms": month.p50_ms, "bytes": month.bytes}
+    say("keytrail, a key's endpoints over 30 days", f"p50 {month.p50_ms:.1f} ms")
+    raw, rollups = month.bytes[RAW], sum(month.bytes.values()) - month.bytes[RAW]
+    say("bytes on disk", f"raw {raw / 1e6:,.0f} MB, rollups {rollups / 1e6:,.0f} MB", f"of them {shown(month.bytes)}")
     with database() as psql:
         theirs = in_postgres(psql)
-    say("against PostgreSQL as the pump keeps it", f"{theirs['pumps_index_p50_ms'] / ours['p50_ms']:.1f} times as fast")
-    say("against PostgreSQL with the best index", f"{ours['p50_ms'] / theirs['best_index_p50_ms']:.1f} times its time")
+    say("against PostgreSQL as the pump keeps it", f"{theirs['pumps_index_p50_ms'] / month.p50_ms:.1f} times as fast")
+    say("against PostgreSQL with the best index", f"{month.p50_ms / theirs['best_index_p50_ms']:.1f} times its time")
     return {**ours, **theirs}
-
-
-def in_keytrail(kept: Path | None) -> dict[str, Any]:
-    """p50 in the engine, and bytes on disk."""
-    with (
-        scale.store(TRAFFIC, kept) as (directory, config),
-        assembled(load(config, overrides={"store.url": f"chdb:{directory}", "redis.url": ""})) as parts,
-    ):
-        taken = []
-        for key in scale.busy_keys(TRAFFIC, KEYS):
-            query = question(key)
-            assert ask(parts.engine, query).total_rows == scale.ENDPOINTS_OF_A_KEY
-            taken += times(partial(ask, parts.engine, query), RUNS)
-        sizes = parts.engine.query("SELECT table, sum(bytes_on_disk) FROM system.parts WHERE active GROUP BY table")
-        size = {str(table): int(held) for table, held in sizes.rows}
-    p50 = at(sorted(taken), 0.5) * 1000
-    say("keytrail, a key's endpoints over 30 days", f"p50 {p50:.1f} ms")
-    rollups = sum(size.values()) - size[RAW]
-    say("bytes on disk", f"raw {size[RAW] / 1e6:,.0f} MB, rollups {rollups / 1e6:,.0f} MB", f"of them {shown(size)}")
-    return {"p50_ms": p50, "bytes": size}
 
 
 def shown(size: dict[str, int]) -> str:
     """Sizes of tables as text."""
     return ", ".join(f"{table} {held / 1e6:,.0f}" for table, held in sorted(size.items()) if held > 1e6)
-
-
-def question(key: str) -> Query:
-    """The question of which endpoints a key called."""
-    today = datetime.now(UTC).date()
-    return Query(
-        scope=Scope(scale.ORG),
-        spans=day_range(today - timedelta(days=30), today, "UTC"),
-        zone="UTC",
-        dimensions=("path", "api"),
-        metrics=METRICS,
-        filters=(Filter("key", "in", [key]), Filter("kind", "is", "rest")),
-    )
 
 
 class Psql:
@@ -148,10 +115,16 @@ class Psql:
         self._user = user
 
     def __call__(self, text: str) -> str:
-        """What the client prints for some statements."""
+        """What the client prints for some statements.
+
+        Raises:
+            RuntimeError: A statement failed; says why.
+        """
         ran = subprocess.run(
-            self._command, input=text, capture_output=True, text=True, user=self._user, cwd="/", check=True
+            self._command, input=text, capture_output=True, text=True, user=self._user, cwd="/", check=False
         )
+        if ran.returncode:
+            raise RuntimeError(ran.stderr.strip())
         return ran.stdout
 
 
@@ -163,7 +136,13 @@ def database() -> Iterator[Psql]:
         raise SystemExit("PostgreSQL's server is not installed (Debian's package postgresql)")
     # The server refuses to run as root.
     user = "postgres" if os.geteuid() == 0 else None
-    folder = Path(tempfile.mkdtemp(dir=os.environ.get("BENCH_STORES")))
+    # A clone in somebody's home may not be open to that user.
+    reached = not user or not subprocess.run(["test", "-x", str(stores())], user=user, cwd="/", check=False).returncode
+    place = stores() if reached else Path("/var/tmp")
+    free = shutil.disk_usage(place).free
+    if free < _ROOM:
+        raise SystemExit(f"{place} has {free / 1e9:.0f} GB free; PostgreSQL needs {_ROOM / 1e9:.0f} GB")
+    folder = Path(tempfile.mkdtemp(dir=place))
     folder.chmod(0o755)
     try:
         data = folder / "data"
@@ -178,7 +157,9 @@ def database() -> Iterator[Psql]:
             capture_output=True,
         )
         options = f"-c listen_addresses= -c unix_socket_directories={data} -p {_PORT} -c shared_buffers=4GB"
-        options += " -c work_mem=64MB -c maintenance_work_mem=1GB -c max_wal_size=16GB -c fsync=off"
+        options += " -c work_mem=64MB -c maintenance_work_mem=1GB -c max_wal_size=4GB -c fsync=off"
+        # What is filled once and then only read needs no care for crashes, and is vacuumed when it is full.
+        options += " -c wal_level=minimal -c max_wal_senders=0 -c full_page_writes=off -c autovacuum=off"
         control = [str(programs / "pg_ctl"), "-D", str(data), "-w", "-l", str(data / "log")]
         subprocess.run([*control, "-o", options, "start"], user=user, cwd="/", check=True, capture_output=True)
         try:
@@ -194,11 +175,18 @@ def in_postgres(psql: Psql) -> dict[str, Any]:
     """p50 with each index, and bytes on disk."""
     last = int(datetime.now(UTC).replace(minute=0, second=0, microsecond=0).timestamp())
     first = last - scale.DAYS * 86_400
-    hours = {"org": scale.ORG, "api": "4" * 32, "first": first, "last": last - 3600}
-    psql(f"{DDL}; {_FILL.format(**hours)};")
+    hours = {"org": scale.ORG, "api": "4" * 32, "first": first}
+    psql(f"{DDL};")
+    began = time.perf_counter()
+    for day in range(scale.DAYS):
+        start = first + day * 86_400
+        psql(_FILL.format(**{**hours, "first": start, "last": start + 86_400 - 3600}) + ";")
+        if day % 5 == 4:
+            progress(f"PostgreSQL filled with {day + 1} of {scale.DAYS} days in {time.perf_counter() - began:.0f} s")
     figures: dict[str, Any] = {"version": psql("SHOW server_version").strip()}
     for name, index in (("pumps_index", PUMPS_INDEX), ("best_index", BEST_INDEX)):
         psql(f"{index}; VACUUM ANALYZE tyk_aggregated;")
+        progress(f"index made after {time.perf_counter() - began:.0f} s")
         asked = [_ASK.format(**{**hours, "last": last, "key": f"{number * 50:016x}"}) for number in range(KEYS)]
         rows = psql(asked[3]).count("\n")
         assert rows == scale.ENDPOINTS_OF_A_KEY, rows

@@ -3,21 +3,28 @@
 Decoding ten million records takes longer than what is measured on them, and has a benchmark of its own.
 """
 
+import shutil
 import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-from benchmarks.measure import say
+from benchmarks.measure import at, progress, stores, times
 from keytrail.cli.wiring import assembled
 from keytrail.config import load
-from keytrail.store.client import INSERT_SETTINGS
-from keytrail.store.tables import RAW
+from keytrail.query.request import Filter, Query, Scope, day_range
+from keytrail.query.run import rows_to_read
+from keytrail.query.run import run as ask
+from keytrail.store.client import INSERT_SETTINGS, Engine
+from keytrail.store.merging import AGE_DAYS
+from keytrail.store.tables import DAY_SECONDS, RAW, ROLLUPS
 from keytrail.web.auth import hash_token
+from keytrail.web.rows import METRICS
 
 ORG: Final = "5e9d9544a1dcd60001d0ed20"
 TOKEN: Final = "benchmark"
@@ -29,6 +36,8 @@ CLIENTS: Final = 60
 DAYS: Final = 30
 _PORTION: Final = 2_000_000
 """Rows of one statement."""
+_TELL_EVERY: Final = 20.0
+"""Seconds from one word on how far the filling is to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,20 +66,36 @@ def busy_keys(traffic: Traffic, count: int) -> list[str]:
     return [key_of(int(traffic.keys * place**traffic.tail)) for place in places]
 
 
-def fill(engine: Any, traffic: Traffic, *, batch: str = "scale") -> float:
-    """Store the traffic; seconds that it took."""
-    began = time.perf_counter()
+def fill(engine: Engine, traffic: Traffic, *, batch: str = "scale") -> float:
+    """Store the traffic; seconds that it took.
+
+    What is older than three days is merged then, as the engine does after that time (`keytrail/store/merging.py`).
+    """
+    began = said = time.perf_counter()
     until = datetime.now(UTC).replace(minute=0, second=0, microsecond=0)
     first = int((until - timedelta(days=DAYS)).timestamp() * 1000)
-    for start in range(0, traffic.requests, _PORTION):
-        engine.command(_INSERT, _values(traffic, start, first, batch))
+    old = traffic.requests * (DAYS - _MERGED_AFTER_DAYS) // DAYS
+    for start, end in ((0, old), (old, traffic.requests)):
+        for place in range(start, end, _PORTION):
+            engine.command(_INSERT, _values(traffic, place, min(_PORTION, end - place), first, batch))
+            if time.perf_counter() - said > _TELL_EVERY:
+                said = time.perf_counter()
+                done = min(place + _PORTION, end)
+                progress(f"filled {done:,} of {traffic.requests:,} requests in {said - began:.0f} s")
+        if end == old:
+            for rollup in ROLLUPS:
+                if rollup.seconds == DAY_SECONDS:
+                    engine.command(f"OPTIMIZE TABLE {rollup.table} FINAL")
     return time.perf_counter() - began
 
 
-def _values(traffic: Traffic, start: int, first: int, batch: str) -> dict[str, Any]:
+_MERGED_AFTER_DAYS: Final = AGE_DAYS // 86_400
+
+
+def _values(traffic: Traffic, start: int, count: int, first: int, batch: str) -> dict[str, Any]:
     return {
         "start": start,
-        "count": min(_PORTION, traffic.requests - start),
+        "count": count,
         "requests": traffic.requests,
         "keys": traffic.keys,
         "tail": traffic.tail,
@@ -125,24 +150,91 @@ SETTINGS {", ".join(f"{name} = {value}" for name, value in INSERT_SETTINGS.items
 
 
 @contextmanager
-def store(traffic: Traffic, kept: Path | None = None) -> Iterator[tuple[Path, Path]]:
+def store(traffic: Traffic) -> Iterator[tuple[Path, Path]]:
     """A filled store, closed: its directory, and a configuration file with a token for it.
 
     Args:
-        traffic: What it holds.
-        kept: A directory that keeps it for the next run; None removes it.
+        traffic: What it holds. A store that has that already, up to today (UTC), is taken as it is.
     """
     with tempfile.TemporaryDirectory() as folder:
-        directory = (kept or Path(folder)) / f"store-{traffic.requests}-{traffic.keys}-{traffic.tail}"
+        directory = stores() / f"store-{traffic.requests}-{traffic.keys}-{traffic.tail}"
         config = Path(folder) / "keytrail.toml"
         permissions = '["analytics", "logs"]'
         config.write_text(
             f'[[tokens]]\nname = "b"\nsha256 = "{hash_token(TOKEN)}"\norg = "{ORG}"\npermissions = {permissions}\n',
             encoding="utf-8",
         )
-        with assembled(load(config, overrides={"store.url": f"chdb:{directory}", "redis.url": ""})) as parts:
-            stored = parts.engine.query(f"SELECT count() FROM {RAW} WHERE batch_id = 'scale'").rows[0][0]
-            if stored != traffic.requests:
-                seconds = fill(parts.engine, traffic)
-                say("filled", f"{traffic.requests:,} requests in {seconds:.0f} s")
+        if directory.exists() and not _is_filled(directory, config, traffic):
+            # Of an earlier day, or a filling that was broken off.
+            shutil.rmtree(directory)
+        if not directory.exists():
+            with opened(directory, config) as engine:
+                progress(f"{traffic.requests:,} requests filled in {fill(engine, traffic):.0f} s")
         yield directory, config
+
+
+@contextmanager
+def opened(directory: Path, config: Path) -> Iterator[Engine]:
+    """The engine of a store."""
+    with assembled(load(config, overrides={"store.url": f"chdb:{directory}", "redis.url": ""})) as parts:
+        yield parts.engine
+
+
+def _is_filled(directory: Path, config: Path, traffic: Traffic) -> bool:
+    """Whether a store has all of the traffic, up to today."""
+    with opened(directory, config) as engine:
+        found = engine.query(f"SELECT countIf(batch_id = 'scale'), max(time) FROM {RAW}").rows[0]
+    return bool(found[0] == traffic.requests and found[1].date() == datetime.now(UTC).date())
+
+
+@dataclass(frozen=True, slots=True)
+class Month:
+    """What it took to answer which endpoints a key called in 30 days.
+
+    Attributes:
+        p50_ms: The median time in the engine.
+        rows: Rows of the rollups that the engine picked by their order for one key, on average.
+        parts: Parts of the rollup by key and day.
+        bytes: Bytes on disk by table.
+    """
+
+    p50_ms: float
+    rows: float
+    parts: int
+    bytes: dict[str, int]
+
+
+def a_keys_month(traffic: Traffic) -> Month:
+    """Ask a filled store for the endpoints of twenty keys."""
+    taken, rows = [], 0
+    with store(traffic) as (directory, config), opened(directory, config) as engine:
+        for key in busy_keys(traffic, _KEYS_ASKED):
+            query = question(key)
+            answer = ask(engine, query)
+            assert answer.total_rows == ENDPOINTS_OF_A_KEY
+            rows += rows_to_read(engine, answer)
+            taken += times(partial(ask, engine, query), _TIMES_ASKED)
+        sizes = engine.query("SELECT table, sum(bytes_on_disk), count() FROM system.parts WHERE active GROUP BY table")
+    return Month(
+        at(sorted(taken), 0.5) * 1000,
+        rows / _KEYS_ASKED,
+        next(int(count) for table, _, count in sizes.rows if table == "by_key_day"),
+        {str(table): int(size) for table, size, _ in sizes.rows},
+    )
+
+
+_KEYS_ASKED: Final = 20
+_TIMES_ASKED: Final = 10
+
+
+def question(key: str) -> Query:
+    """The question of which endpoints a key called."""
+    today = datetime.now(UTC).date()
+    return Query(
+        scope=Scope(ORG),
+        spans=day_range(today - timedelta(days=DAYS), today, "UTC"),
+        zone="UTC",
+        dimensions=("path", "api"),
+        metrics=METRICS,
+        filters=(Filter("key", "in", [key]), Filter("kind", "is", "rest")),
+    )

