@@ -2,6 +2,7 @@
 
 import base64
 import json
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import UTC, date, datetime, timedelta
@@ -15,6 +16,7 @@ from keytrail.metrics import Metrics
 from keytrail.query.ask import ask
 from keytrail.query.question import parse
 from keytrail.query.request import Scope
+from keytrail.store import upkeep
 from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since, partitions
 from keytrail.store.rebuild import differing, mend_months, months_of_raw
 from keytrail.store.retention import Disk, Pruning, Step
@@ -313,3 +315,21 @@ def test_a_store_whose_raw_table_has_months(filled: Product) -> None:
 
 def replace_days(keeps: Retention, days: int) -> Retention:
     return keeps.model_copy(update={"raw_days": days})
+
+
+@pytest.mark.parametrize("fault", [ValueError("a fault of ours"), StoreError("away"), OSError("the disk")])
+def test_no_fault_ends_pruning_for_good(filled: Product, monkeypatch: pytest.MonkeyPatch, fault: Exception) -> None:
+    pruned, again = [], threading.Event()
+
+    def prune(_: upkeep.Upkeep) -> list[Step]:
+        pruned.append(1)
+        if len(pruned) == 1:
+            raise fault
+        again.set()
+        return []
+
+    monkeypatch.setattr(upkeep, "FIRST_PRUNE", 0.0)
+    monkeypatch.setattr(upkeep, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(upkeep.Upkeep, "prune", prune)
+    with filled.parts.upkeep.running():
+        assert again.wait(20)

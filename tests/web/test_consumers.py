@@ -160,3 +160,9 @@ def test_hostile_names_are_only_names(running: Product) -> None:
         put(running, f'consumer,kind,value\n"{name}",client,"{name}"\n')
         assert [one["id"] for one in get(running).json()["data"]] == [name]
         assert get(running, "/' OR consumer != '").status_code == 404
+
+
+def test_an_id_with_a_slash(running: Product) -> None:
+    put(running, "consumer,kind,value\na/b,client,portal\n")
+    assert get(running, "/a%2Fb").json()["id"] == "a/b"
+    assert get(running, "/a%2Fc").status_code == 404

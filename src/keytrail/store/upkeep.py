@@ -199,3 +199,7 @@ class Upkeep:
             except (StoreError, OSError) as error:
                 log.error("pruning failed", error=str(error))
                 due = time.monotonic() + LOOK_EVERY
+            except Exception:
+                # A fault of ours must not end pruning for good: the disk would fill in silence.
+                log.exception("pruning failed")
+                due = time.monotonic() + LOOK_EVERY

@@ -19,6 +19,7 @@ from keytrail.web.analytics import Org
 from keytrail.web.auth import require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.paths import segment
 from keytrail.web.problems import problem
 from keytrail.web.system import Asker, answer
 
@@ -110,6 +111,7 @@ def consumer(
     state = request.app.state
     if limit and not re.fullmatch(r"[0-9]{1,9}", limit):
         raise RequestError(f"limit: a whole number from 1 to {MOST_GROUPS} is expected")
+    consumer = segment(consumer)
     fields = {
         "from": start,
         "to": end,
