@@ -39,6 +39,9 @@ CLUSTER: Final = "kt"
 FOUR: Final = "four"
 """A cluster whose four shards are all this one: what a statement asks of whom can be seen in its plan."""
 
+BACKUPS: Final = "backups"
+"""A disk that backups may be written to."""
+
 CONFIG: Final = f"""<clickhouse>
     <tcp_port>9000</tcp_port>
     <macros><shard>01</shard><replica>r1</replica></macros>
@@ -48,6 +51,10 @@ CONFIG: Final = f"""<clickhouse>
     </shard></{CLUSTER}>
     <{FOUR}>{"<shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>" * 4}</{FOUR}>
     </remote_servers>
+    <storage_configuration><disks>
+        <{BACKUPS}><type>local</type><path>FOLDER/backups/</path></{BACKUPS}>
+    </disks></storage_configuration>
+    <backups><allowed_disk>{BACKUPS}</allowed_disk></backups>
 </clickhouse>"""
 
 _NO_SETTINGS: Final = frozenset(
@@ -80,7 +87,7 @@ class Front(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "config.xml"
-        config.write_text(CONFIG, encoding="utf-8")
+        config.write_text(CONFIG.replace("FOLDER", str(folder.absolute())), encoding="utf-8")
         self._path = f"{folder / 'engine'}?config-file={config}"
         self._files = tempfile.mkdtemp(dir=folder)
         # One is always open: the engine lives as long as any handle.

@@ -3,7 +3,6 @@
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 
 from keytrail.collect.intake import Intake
 from keytrail.collect.privacy import Privacy
@@ -84,18 +83,6 @@ def shown_store(settings: Settings) -> str:
     """Where the store is, for people: without user and password."""
     store = settings.store
     return str(store.directory) if store.directory is not None else str(parse_address(store.url))
-
-
-def data_directory(settings: Settings) -> Path:
-    """The folder of the embedded engine.
-
-    Raises:
-        ConfigError: The store is a server, which this has no meaning for.
-    """
-    directory = settings.store.directory
-    if directory is None:
-        raise ConfigError("settings: store.url: this needs the embedded engine (chdb:<folder>), not a server")
-    return directory
 
 
 def privacy_of(settings: Settings) -> Privacy:

@@ -69,7 +69,7 @@ class Upkeep:
             StoreError: The engine or the disk refuses.
         """
         if self._backups is None:
-            raise RequestError("the store is a ClickHouse server: back it up there")
+            raise RequestError("the store is a ClickHouse server, which copies itself: keytrail backup disk:NAME/PATH")
         return self._backups.make()
 
     def verify(self) -> Verified:
