@@ -13,10 +13,12 @@ from typing import Any
 import pytest
 
 from keytrail.cli.collecting import collecting
-from keytrail.collect import gaps, rivals
+from keytrail.collect import gaps, loop, rivals
+from keytrail.collect.chunks import chunk_of
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreLimited
+from keytrail.store.tables import BATCHES, RAW
 from tests.collect.conftest import PLAIN
 from tests.collect.redis_servers import Server, Servers, wait_for
 from tests.faults.process import Collecting
@@ -242,9 +244,40 @@ def test_a_list_that_shrinks_has_a_competing_reader(
             return running.query("SELECT DISTINCT cause FROM gaps") == [("competing_reader",)]
 
         wait_for(noticed, 20, "gap")
+        wait_for(lambda: noticed() and running.query("SELECT count() FROM gaps")[0][0] > 1, 20, "second note of it")
         wait_for(lambda: stored(running) == pushed - popped, 5, "what was left")
         answer = running.http.get("/api/v1/pipeline", headers={"Authorization": ADMIN}).json()
-        assert "competing_reader" in {gap["cause"] for gap in answer["gaps"]}
+        assert [gap["cause"] for gap in answer["gaps"]] == ["competing_reader"], "it went on: one gap"
+
+
+def test_a_sealing_wakes_the_worker(own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(loop, "IDLE", 300.0)  # Until it looks by itself: longer than the test waits.
+    client = own_servers.start().client()
+    with collector(tmp_path, own_servers.running[0]) as running:
+        for number in range(3):
+            push(client, number * 10, 10)
+            wait_for(lambda n=number: stored(running) == (n + 1) * 10, 60, "records")  # type: ignore[misc]
+
+
+def test_a_token_without_its_rows_is_counted(own_servers: Servers, tmp_path: Path) -> None:
+    """As after a kill between the engine's note of a token and the part that belongs to it."""
+    server = own_servers.start()
+    push(server.client(), 0, 30)
+    with product(tmp_path, redis__url=[f"redis://127.0.0.1:{server.port}/0"]) as running:
+        one = running.parts.collectors[0]
+        url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
+        killed = Source(connect(url), name="killed", owner="killed", store_id=one.source.store_id)
+        killed.seal()
+        batch = killed.take()
+        assert batch is not None
+        killed.close()
+        running.parts.writer.write(chunk_of(one.source.name, batch, one._read(batch), batch.attempt))
+        running.parts.engine.command(f"ALTER TABLE {RAW} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+        running.parts.engine.command(f"TRUNCATE TABLE {BATCHES}")
+        with collecting(running.parts.collectors):
+            wait_for(lambda: not any(found.batches for found in one.source.backlog()), 30, "batch let go of")
+        assert stored(running) == 30
+        assert "\nkeytrail_phantom_tokens_total 1.0\n" in running.http.get("/metrics").text
 
 
 # One adds up until it is cut off, the other makes a million rows into objects of the interpreter.

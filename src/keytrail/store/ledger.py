@@ -1,8 +1,8 @@
 """What the store knows of collection: who it is, what was sealed when, gaps, rejected records, batches."""
 
 import uuid
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
@@ -14,6 +14,9 @@ from keytrail.store.tables import BATCHES, DUPLICATES
 from keytrail.store.turns import Turns
 
 _MILLIS: Final = pa.timestamp("ms", "UTC")
+_BY_THE_MINUTE: Final = "competing_reader"
+_GOES_ON_WITHIN: Final = timedelta(seconds=60)
+"""What is seen again within the time from one note to the next had not ended."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +110,29 @@ class Ledger:
         self._engine.insert("gaps", rows, f"{gap.source}:{gap.start.isoformat()}:{gap.end.isoformat()}")
 
     def gaps(self, start: int, end: int) -> list[GapRow]:
-        """Gaps that touch a stretch of time in ms since the epoch, oldest first."""
+        """Gaps that touch a stretch of time in ms since the epoch, oldest first.
+
+        What a competing reader takes is noted once a minute, so that it is known meanwhile and after a kill: it is told
+        as one gap for as long as that goes on.
+        """
         found = self._engine.query(
             "SELECT source, toUnixTimestamp64Milli(start), toUnixTimestamp64Milli(end), cause FROM gaps "
             "WHERE start < fromUnixTimestamp64Milli({end:Int64}, 'UTC') "
             "AND end > fromUnixTimestamp64Milli({start:Int64}, 'UTC') ORDER BY start, source",
             {"start": start, "end": end},
         )
-        return [GapRow(source, _moment(first), _moment(last), cause) for source, first, last, cause in found.rows]
+        joined: list[GapRow] = []
+        latest: dict[str, int] = {}
+        for source, first, last, cause in found.rows:
+            gap = GapRow(source, _moment(first), _moment(last), cause)
+            place = latest.get(source) if cause == _BY_THE_MINUTE else None
+            if place is not None and gap.start - joined[place].end <= _GOES_ON_WITHIN:
+                joined[place] = replace(joined[place], end=max(joined[place].end, gap.end))
+                continue
+            if cause == _BY_THE_MINUTE:
+                latest[source] = len(joined)
+            joined.append(gap)
+        return joined
 
     def batches(self, *, limit: int, org: str | None = None) -> list[dict[str, Any]]:
         """What became of the chunks that were taken last, newest first.
