@@ -1,10 +1,12 @@
 """What it costs to keep up: 5,000 records a second on one list and on ten, and recovery after a kill.
 
-A real server beside a real Redis. `BENCH_SECONDS` says for how long, 60 by default.
+A real server beside a real Redis. `BENCH_SECONDS` says for how long, 60 by default. Memory goes up and down with
+merges, so of each minute the median is told, and as growth how much more the last quarter's median is than the third's.
 """
 
 import os
 import signal
+import statistics
 import subprocess
 import tempfile
 import threading
@@ -21,6 +23,8 @@ from benchmarks.measure import keytrail, processor_seconds, resident_memory, say
 RATE = 5_000
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 WARM_UP = 10.0
+LOOK_EVERY = 2.0
+"""Seconds from one look at the memory to the next."""
 EVERY = 0.1
 """Seconds from one push to the next, as gateways buffer."""
 NAME = "analytics-tyk-system-analytics"
@@ -45,15 +49,17 @@ def steady(blobs: list[bytes], lists: int) -> dict[str, float]:
         feed = Feed(client, names, blobs)
         feed.start()
         time.sleep(WARM_UP)
-        busy, memory = served.seconds(), served.memory()
+        busy = served.seconds()
         began = time.perf_counter()
-        time.sleep(SECONDS)
+        memory = watched(served, began + SECONDS)
         share = (served.seconds() - busy) / (time.perf_counter() - began)
-        growth = served.memory() - memory
         feed.stop()
         delay = served.until(feed.pushed)
         say(f"{RATE:,} records/s on {lists} lists", f"{share:.1%} of a core", f"{SECONDS:.0f} s")
-        say("memory at the end", f"{served.memory() / 1e6:,.0f} MB", f"{growth / 1e6:+,.0f} MB meanwhile")
+        minutes = [statistics.median(memory[start : start + A_MINUTE]) for start in range(0, len(memory), A_MINUTE)]
+        say("memory, minute by minute", ", ".join(f"{size / 1e6:.0f}" for size in minutes), "MB")
+        growth = grown(memory)
+        say("memory at the end", f"{minutes[-1] / 1e6:,.0f} MB", f"{growth / 1e6:+,.0f} MB from third to last quarter")
         say("last record answered after", f"{delay:.2f} s")
         served.kill()
         client.rpush(names[0], *blobs[:1000])
@@ -63,7 +69,31 @@ def steady(blobs: list[bytes], lists: int) -> dict[str, float]:
         recovery = time.perf_counter() - began
         say("from start after a kill to the first new batch answered", f"{recovery:.2f} s")
         again.stop()
-    return {"share": share, "growth_bytes": growth, "delay": delay, "recovery": recovery}
+    return {
+        "share": share,
+        "memory_bytes": minutes[-1],
+        "growth_bytes": growth,
+        "delay": delay,
+        "recovery": recovery,
+    }
+
+
+A_MINUTE = round(60 / LOOK_EVERY)
+
+
+def watched(served: "Served", until: float) -> list[int]:
+    """Bytes that a server holds, again and again until a moment."""
+    found = []
+    while time.perf_counter() < until:
+        found.append(served.memory())
+        time.sleep(min(LOOK_EVERY, max(until - time.perf_counter(), 0.0)))
+    return found
+
+
+def grown(memory: list[int]) -> float:
+    """How much more the last quarter's median is than that of the quarter before."""
+    quarter = max(len(memory) // 4, 1)
+    return statistics.median(memory[-quarter:]) - statistics.median(memory[-2 * quarter : -quarter] or memory)
 
 
 class Feed(threading.Thread):

@@ -42,6 +42,9 @@ def main() -> None:
 
     Exit status: 0 done, 1 a fault that was reported, 2 wrong usage, 130 interrupted.
     """
+    from keytrail.memory import without_pandas
+
+    without_pandas()
     # Each registers its command on `app`.
     from keytrail.cli import (  # noqa: F401
         backup,

@@ -59,6 +59,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0,
     from keytrail.cli.tokens import WatchedTokens
     from keytrail.cli.wiring import assembled
     from keytrail.config import load
+    from keytrail.memory import drop_code
     from keytrail.web.server import listen
     from keytrail.web.server import serve as serve_app
 
@@ -74,6 +75,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0,
         address = address_of(settings.server.host, listening.getsockname()[1])
 
         def ready() -> None:
+            drop_code("_chdb")
             log.info("ready", address=address, data=shown_store(settings))
             if directory is None and not settings.server.secret.get_secret_value():
                 log.warning("server.secret is not set: sessions hold on this process alone, until it ends")

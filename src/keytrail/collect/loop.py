@@ -36,9 +36,9 @@ SEAL_LATER: Final = 0.1
 larger ones are what catches up."""
 SEAL_AT_LEAST_EVERY: Final = 3.0
 """Seconds at most, whatever waits: the gateway's time to live is running."""
-IDLE: Final = 0.5
+IDLE: Final = 2.0
 """Seconds until a worker that was told of nothing looks by itself: for a batch whose lease has run out, or that a
-command made."""
+command made. A sealing wakes it at once."""
 _LONGEST_PAUSE: Final = 15.0
 
 

@@ -11,6 +11,7 @@ import structlog
 
 from keytrail.config import Retention
 from keytrail.errors import RequestError, StoreError
+from keytrail.memory import give_back
 from keytrail.metrics import Metrics
 from keytrail.store.backup import Backups
 from keytrail.store.client import EmbeddedEngine, Engine
@@ -179,7 +180,10 @@ class Upkeep:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """Prune from time to time in a thread, at once when the disk is short of room, until the block is left."""
+        """Keep up in a thread until the block is left.
+
+        Prune from time to time, at once when the disk is short of room; give freed memory back every minute.
+        """
         self._stop.clear()
         thread = threading.Thread(target=self._keep_up, name="upkeep")
         thread.start()
@@ -192,6 +196,7 @@ class Upkeep:
     def _keep_up(self) -> None:
         due = time.monotonic() + FIRST_PRUNE
         while not self._stop.wait(min(LOOK_EVERY, max(due - time.monotonic(), 0.0))):
+            give_back()
             try:
                 if time.monotonic() >= due or self.troubles():
                     self.prune()

@@ -1,34 +1,26 @@
-"""What every engine does, and the embedded one.
+"""What every engine does, behind clickhouse-connect.
 
-The embedded engine is chDB behind clickhouse-connect. One handle writes and a few read, because a handle runs one
-statement at a time; a handle whose statement failed is dropped, as its state is not known. Calls block: run them in
-threads, the engine lets go of the interpreter while it works.
+One handle writes and a few read, because a handle runs one statement at a time; a handle whose statement failed is
+dropped, as its state is not known. Calls block: run them in threads, the engine lets go of the interpreter meanwhile.
 """
 
-import os
 import queue
 import re
-import shutil
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, Protocol
 
-import clickhouse_connect
 import pyarrow as pa
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 
-from keytrail.config import Store
 from keytrail.errors import StoreAway, StoreError, StoreFull, StoreLimited
-from keytrail.store.cold import Cold, Folder
+from keytrail.store.cold import Cold
 from keytrail.store.layout import Layout
-from keytrail.store.lock import DirectoryLock
 
 DATABASE: Final = "keytrail"
 ALONE: Final = Layout()
@@ -287,70 +279,6 @@ class Handles:
                 _drop(self._writer)
                 self._writer = None
                 raise
-
-
-class EmbeddedEngine(Handles):
-    """chDB in this process, its data in one folder that this process holds alone.
-
-    Args:
-        directory: The data directory; made if missing.
-        settings: The store's settings.
-        wait: Seconds to wait for another process to let go of the folder.
-
-    Raises:
-        StoreBusy: Another process holds the folder; the message says which.
-        StoreError: The folder, or that of cold days, can't be made or is no store.
-    """
-
-    def __init__(self, directory: Path, settings: Store, *, wait: float = 0) -> None:
-        self.directory = directory
-        self._lock = DirectoryLock(directory)
-        self._lock.acquire(wait=wait)
-        self._before = tempfile.tempdir, os.environ.get("TMPDIR")
-        try:
-            self._private_temporary_folder()
-            path = str(directory / "engine")
-            with engine_errors():
-                first = clickhouse_connect.get_client(interface="chdb", path=path)
-                first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
-                first.close()
-            super().__init__(
-                lambda: clickhouse_connect.get_client(interface="chdb", path=path, database=DATABASE),
-                readers=settings.readers,
-                limits={
-                    "max_execution_time": settings.max_seconds,
-                    "max_memory_usage": settings.max_memory,
-                },
-            )
-            if settings.cold:
-                self.cold = Folder(directory / settings.cold)
-        except BaseException:
-            self._release()
-            raise
-
-    def close(self) -> None:
-        """Close the handles and let go of the folder."""
-        if not self._closed:
-            super().close()
-            self._release()
-
-    def _private_temporary_folder(self) -> None:
-        """Each insert goes through a temporary file: killed, it must not stay where others read or nobody looks.
-
-        The driver asks the interpreter where that is, the engine the environment.
-        """
-        folder = self.directory / "tmp"
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(mode=0o700)
-        tempfile.tempdir = os.environ["TMPDIR"] = str(folder.absolute())
-
-    def _release(self) -> None:
-        tempfile.tempdir, folder = self._before
-        if folder is None:
-            os.environ.pop("TMPDIR", None)
-        else:
-            os.environ["TMPDIR"] = folder
-        self._lock.release()
 
 
 def _drop(client: Client | None) -> None:

@@ -1,0 +1,83 @@
+"""The embedded engine holds no more with time, and leaves nothing behind where it does not belong."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from keytrail.config import Store
+from keytrail.store.client import EmbeddedEngine
+
+TASKS = Path("/proc/self/task")
+LINUX = pytest.mark.skipif(not TASKS.exists(), reason="threads are listed by Linux")
+
+
+def threads() -> int:
+    return sum(1 for _ in TASKS.iterdir())
+
+
+def test_its_caches_have_bounds(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path, Store())
+    try:
+        found = dict(
+            engine.query(
+                "SELECT name, toUInt64OrZero(value) FROM system.server_settings WHERE name LIKE '%cache_size'"
+            ).rows
+        )
+        assert found["mark_cache_size"] == 128 << 20
+        assert found["query_condition_cache_size"] == 16 << 20
+        kept = engine.query("SELECT value FROM system.merge_tree_settings WHERE name = 'old_parts_lifetime'").rows
+        assert kept == [("120",)]
+    finally:
+        engine.close()
+
+
+@LINUX
+def test_removing_many_parts_starts_no_threads(tmp_path: Path) -> None:
+    engine = EmbeddedEngine(tmp_path, Store())
+    try:
+        engine.command("CREATE TABLE many (n UInt32) ENGINE = MergeTree PARTITION BY n ORDER BY n")
+        # More than the engine would remove in one thread of itself.
+        engine.command("INSERT INTO many SELECT number FROM numbers(150) SETTINGS max_partitions_per_insert_block = 0")
+        assert engine.query("SELECT count() FROM system.parts WHERE table = 'many' AND active").rows == [(150,)]
+        before = threads()
+        engine.command("TRUNCATE TABLE many")
+        assert threads() < before + 20
+    finally:
+        engine.close()
+
+
+_KILLED = """
+import os, signal, sys
+from pathlib import Path
+from keytrail.config import Store
+from keytrail.store.client import EmbeddedEngine, Handles
+import pyarrow as pa
+
+engine = EmbeddedEngine(Path(sys.argv[1]), Store())
+engine.command("CREATE TABLE t (n UInt32) ENGINE = MergeTree ORDER BY n")
+writer = engine._writer
+
+def die(*arguments, **named):
+    os.kill(os.getpid(), signal.SIGKILL)
+
+# The driver has written its file, and the engine is about to read it.
+writer._backend._query_locked = die
+engine.insert("t", pa.table({"n": pa.array([1], pa.uint32())}), "token")
+"""
+
+
+def test_who_is_killed_leaves_nothing_in_the_temporary_folder(tmp_path: Path) -> None:
+    system, data = tmp_path / "system", tmp_path / "data"
+    system.mkdir()
+    ran = subprocess.run(
+        [sys.executable, "-c", _KILLED, str(data)], env={**os.environ, "TMPDIR": str(system)}, check=False
+    )
+    assert ran.returncode == -signal.SIGKILL
+    assert list(system.iterdir()) == []
+    assert list((data / "tmp").iterdir()) != [], "what was to be inserted"
+    EmbeddedEngine(data, Store()).close()
+    assert list((data / "tmp").iterdir()) == []
