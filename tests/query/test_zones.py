@@ -9,7 +9,21 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, days, steps, to_instant, to_moment, zone
+from keytrail.query.zones import (
+    DAY,
+    HOUR,
+    MINUTE,
+    MOST_KEPT,
+    Label,
+    Span,
+    Step,
+    Steps,
+    days,
+    steps,
+    to_instant,
+    to_moment,
+    zone,
+)
 from tests.oracle.clock import local_time
 from tests.oracle.strategies import ONE_DAY, UNUSUAL_DAYS, ZONES, day_ranges, edges_of
 from tests.oracle.sums import series_rows
@@ -152,3 +166,16 @@ def test_moment_and_instant_are_inverse() -> None:
     moment = datetime(2026, 10, 25, 0, 30, 0, 123_000, tzinfo=UTC)
     assert to_moment(to_instant(moment), zone("Europe/Berlin")).astimezone(UTC) == moment
     assert to_instant(moment + timedelta(microseconds=999)) == to_instant(moment)
+
+
+def test_only_steps_of_short_ranges_are_kept_for_the_next_question() -> None:
+    """Sixty questions for ten years by the hour would hold more than a gigabyte."""
+
+    def cut(count: int) -> Steps:
+        return steps((Span(0, count * HOUR),), Step.HOUR, "UTC")
+
+    assert len(cut(MOST_KEPT).labels) == MOST_KEPT
+    assert cut(MOST_KEPT) is cut(MOST_KEPT)
+    longer = cut(MOST_KEPT + 1)
+    assert len(longer.labels) == MOST_KEPT + 1
+    assert cut(MOST_KEPT + 1) is not longer

@@ -15,7 +15,7 @@ from keytrail.query.question import MOST_ROWS, Question
 from keytrail.query.ranges import text
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Order, Query, Scope
 from keytrail.query.run import Answer, rows_to_read, run
-from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, steps
+from keytrail.query.zones import STEP_LENGTH, Label, Span, Step, steps
 from keytrail.store.client import Engine
 from keytrail.store.tables import RAW, histogram_range
 
@@ -29,8 +29,6 @@ RAW_LIMITS: Final = {
 MOST_STEPS: Final = 20_000
 
 Row = dict[str, Any]
-
-_STEP_LENGTH: Final = {Step.MINUTE: MINUTE, Step.HOUR: HOUR, Step.DAY: DAY, Step.MONTH: 28 * DAY}
 
 
 @dataclass(frozen=True, slots=True)
@@ -254,7 +252,7 @@ class _Desk:
 
     def _check_steps(self, spans: Sequence[Span]) -> None:
         step = self._question.step
-        if step and spans and (spans[-1].end - spans[0].start) / _STEP_LENGTH[step] > MOST_STEPS:
+        if step and spans and (spans[-1].end - spans[0].start) / STEP_LENGTH[step] > MOST_STEPS:
             raise RequestError(
                 f"step: the range has more than {MOST_STEPS} steps: narrow it or take a longer step than a {step.value}"
             )

@@ -31,6 +31,13 @@ class Step(Enum):
     MONTH = "month"
 
 
+STEP_LENGTH: Final = {Step.MINUTE: MINUTE, Step.HOUR: HOUR, Step.DAY: DAY, Step.MONTH: 28 * DAY}
+"""Least length of a step, ms."""
+
+MOST_KEPT: Final = 2_500
+"""Steps of a range that is kept to be asked for again: a quarter by hours. Ten years of hours take 20 MB."""
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Label:
     """What the local clock shows at a step; parts that the step does not tell are 0."""
@@ -107,9 +114,18 @@ def days(first: date, last: date, where: tzinfo) -> tuple[Span, ...]:
     return tuple(found)
 
 
-@lru_cache(maxsize=64)
 def steps(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:
     """Cut stretches of time into the steps of a zone's clock."""
+    few = sum(span.end - span.start for span in spans) <= MOST_KEPT * STEP_LENGTH[step]
+    return _kept(spans, step, zone_name) if few else _cut(spans, step, zone_name)
+
+
+@lru_cache(maxsize=64)
+def _kept(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:
+    return _cut(spans, step, zone_name)
+
+
+def _cut(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:
     where = zone(zone_name)
     index: dict[Label, int] = {}
     pieces: list[Span] = []

@@ -17,7 +17,7 @@ from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.request import Filter, Order, day_range
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
-from keytrail.query.zones import Span, steps, zone
+from keytrail.query.zones import Span, zone
 from keytrail.web.compatible_request import Asked, Desk
 from keytrail.web.coverage import HEADER
 from keytrail.web.rows import METRICS, Row, rows_schema, shape, to_csv
@@ -105,7 +105,7 @@ def series(at: Desk, asked: Asked, rows: Rows) -> Response:
     answer = run(at.engine, question)
     found = {row["step"]: row for row in answer.rows}
     where = zone(at.settings.timezone)
-    labels = steps(question.spans, asked.step, question.zone).labels if asked.step else ()
+    labels = answer.plan.steps.labels if answer.plan.steps else ()
     numbers = [(label, found.get(label, {})) for label in labels]
     for order in asked.order:
         numbers.sort(key=lambda pair: pair[1].get(order.column, 0), reverse=order.descending)
