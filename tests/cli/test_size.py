@@ -14,12 +14,13 @@ KEEPS: dict[str, Any] = {"raw_days": 1, "recorded_days": 3, "rollup_months": 2, 
 
 
 def test_by_hand() -> None:
-    # One pair of key and endpoint, 900 requests a quarter of an hour: one row for each family, a sixth by client.
+    # One pair of key and endpoint, 900 requests a quarter of an hour: one row by key, one by API and one
+    # without a client, a sixth with one; by day two fifths by caller.
     found = size_of(1, peak=30_000, combinations=1, endpoints=1, recorded=True, **KEEPS)
     assert found.raw == 2 * 86_400 * 65
     assert found.recorded == 4 * 86_400 * 50
-    assert found.quarters == pytest.approx((2 + 1 / 6) * 96 * 91.2 * (40 + 4.5 * 30), rel=1e-6)
-    assert found.days == pytest.approx((2 + 1 / 6) * 91.2 * 600, rel=1e-6)
+    assert found.quarters == pytest.approx((3 + 1 / 6) * 96 * 91.2 * (40 + 4.5 * 30), rel=1e-6)
+    assert found.days == pytest.approx((3 + 1 / 6 + 0.4) * 91.2 * 600, rel=1e-6)
     assert found.total == pytest.approx(1.3 * (found.raw + found.recorded + found.quarters + found.days), rel=1e-6)
     assert found.disk == pytest.approx(found.total / 0.8, rel=1e-6)
     assert found.cores == 2

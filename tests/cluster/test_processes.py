@@ -109,7 +109,7 @@ def test_two_collect_and_one_answers(server: Server, redis: Redis, tmp_path: Pat
         "ok   store: answers, in this process",
         "ok   server: ClickHouse 26.9",
         "ok   settings of inserts: may be set",
-        "ok   deduplication: 8 tables remember 10,000 tokens each",
+        "ok   deduplication: 9 tables remember 10,000 tokens each",
         "warn cluster: 1 shard, of 1 or more replicas each: a disk that is lost takes its records along",
         "ok   rollups: equal to the 1,943 raw records",
     ):

@@ -15,6 +15,7 @@ import redis
 
 from keytrail.store.client import Engine
 from keytrail.store.rebuild import differing
+from keytrail.store.tables import ROLLUPS
 from tests.faults.process import Collecting
 from tests.oracle.records import Record, to_msgpack, to_protobuf
 from tests.product import product
@@ -186,22 +187,15 @@ def group_drift(engine: Engine) -> Iterator[str]:
     months = [int(month) for (month,) in engine.query("SELECT DISTINCT toYYYYMM(time) FROM requests").rows]
     for month in months:
         yield from (f"{table} {month}" for table in differing(engine, month))
-    for table, lead, where in (
-        ("by_key_15m", "api_key", "1"),
-        ("by_key_day", "api_key", "1"),
-        ("by_client_15m", "oauth_id", "oauth_id != ''"),
-        ("by_client_day", "oauth_id", "oauth_id != ''"),
-        ("by_api_15m", "api_id", "1"),
-        ("by_api_day", "api_id", "1"),
-    ):
-        groups = f"org_id, {lead}, api_id, path, code" if lead != "api_id" else "org_id, api_id, path, code"
+    for rollup in ROLLUPS:
+        groups = ", ".join(rollup.family.columns)
         raw = engine.query(
-            f"SELECT {groups}, count(), sum(latency), min(latency), max(latency) FROM requests WHERE {where} "
+            f"SELECT {groups}, count(), sum(latency), min(latency), max(latency) FROM requests "
             f"GROUP BY {groups} ORDER BY {groups}"
         )
         rolled = engine.query(
-            f"SELECT {groups}, sum(records), sum(latency_sum), min(latency_min), max(latency_max) FROM {table} "
+            f"SELECT {groups}, sum(records), sum(latency_sum), min(latency_min), max(latency_max) FROM {rollup.table} "
             f"GROUP BY {groups} ORDER BY {groups}"
         )
         if raw.rows != rolled.rows:
-            yield f"{table} by group"
+            yield f"{rollup.table} by group"

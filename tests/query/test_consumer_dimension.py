@@ -148,13 +148,15 @@ def test_a_scope_of_consumers(world: World) -> None:
 
 def test_rollups_answer_where_they_can(stocked: Shops) -> None:
     world = World(stocked, DIRECTORIES["of keys"])
-    assert {"by_key_day", "by_key_15m"} <= {*world.ask(dimensions=["consumer"]).tables}
+    assert {"by_caller_day", "by_key_15m"} <= {*world.ask(dimensions=["consumer"]).tables}
     assert not world.ask(dimensions=["consumer"]).raw_only
     of_acme = {"dimension": "consumer", "operator": "is", "value": "acme"}
     assert not world.ask(filter=of_acme).raw_only
     world = World(stocked, DIRECTORIES["of clients"])
     of_beta = {"dimension": "consumer", "operator": "is", "value": "beta"}
     assert {"by_client_day", "by_client_15m"} <= {*world.ask(filter=of_beta).tables}
+    both = [one for one in DIRECTORIES["of all kinds"] if one[1] != "tag"]
+    assert "by_caller_day" in World(stocked, both).ask(dimensions=["consumer"]).tables
     world = World(stocked, DIRECTORIES["of all kinds"])
     assert world.ask(dimensions=["consumer"]).raw_only
     # Whoever has only keys is found by them, whatever others have.

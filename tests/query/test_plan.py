@@ -124,15 +124,18 @@ def test_steps_of_days_that_are_utc_days_read_day_rows() -> None:
     [
         ({"dimensions": ("path", "api")}, "by_api_day"),
         ({"dimensions": ("path",), "filters": (OF_A_KEY,)}, "by_key_day"),
-        ({"dimensions": ("key",), "metrics": ("latest_alias",)}, "by_key_day"),
+        ({"dimensions": ("key",), "metrics": ("latest_alias",)}, "by_caller_day"),
+        ({"dimensions": ("key", "api")}, "by_key_day"),
+        ({"dimensions": ("code",), "filters": (OF_A_KEY, Filter("error_origin", "is", "gateway"))}, "by_caller_day"),
+        ({"dimensions": (), "metrics": ("distinct_keys",)}, "by_caller_day"),
         ({"dimensions": (), "filters": (Filter("oauth_client", "is", "c"),)}, "by_client_day"),
         ({"dimensions": ("oauth_client",), "filters": (Filter("oauth_client", "is_not", ""),)}, "by_client_day"),
-        # The clients' rollup has no row without a client.
-        ({"dimensions": ("oauth_client",)}, RAW),
-        ({"dimensions": (), "filters": (Filter("oauth_client", "is", ""),)}, RAW),
-        ({"dimensions": (), "filters": (Filter("oauth_client", "is_not", "c"),)}, RAW),
-        # No rollup has keys and clients.
-        ({"dimensions": ("key",), "filters": (Filter("oauth_client", "is", "c"),)}, RAW),
+        ({"dimensions": ("oauth_client", "path")}, "by_client_day"),
+        ({"dimensions": (), "filters": (Filter("oauth_client", "is", ""),)}, "by_client_day"),
+        ({"dimensions": (), "filters": (Filter("oauth_client", "is_not", "c"),)}, "by_client_day"),
+        ({"dimensions": ("key",), "filters": (Filter("oauth_client", "is", "c"),)}, "by_caller_day"),
+        # No rollup has keys, clients and endpoints.
+        ({"dimensions": ("key", "path"), "filters": (Filter("oauth_client", "is", "c"),)}, RAW),
         ({"dimensions": (), "filters": (Filter("tag", "has_all", ["gold"]),)}, RAW),
         ({"dimensions": ("country",)}, RAW),
         ({"dimensions": ("path",), "scope": Scope("o", frozenset({"a"}))}, "by_api_day"),
@@ -215,7 +218,35 @@ def test_a_keys_month_with_fine_edges_is_read_from_one_table(monkeypatch: pytest
     # Of all keys, or all but one, there are too many rows.
     assert tables(month) == ["by_api_day", "by_api_15m"]
     assert tables(month, Not(OF_A_KEY)) == ["by_key_day", "by_key_15m"]
-    assert tables(month, dimensions=("key",)) == ["by_key_day", "by_key_15m"]
+    assert tables(month, dimensions=("key", "path")) == ["by_key_day", "by_key_15m"]
+    # Of who called alone there are no quarters of an hour: those are of a family that knows more, or raw.
+    assert tables(month, dimensions=("key",)) == ["by_caller_day", "by_key_15m"]
+    assert tables(month, OF_A_KEY, dimensions=("key",)) == ["by_key_15m"]
+    assert tables(month, dimensions=("key", "oauth_client")) == ["by_caller_day", RAW]
+
+
+def test_of_days_from_before_a_rollup_was_there_another_answers() -> None:
+    spans = day_range(date(2026, 1, 1), date(2026, 1, 31), "UTC")
+
+    def table(since: date, *dimensions: str, filters: tuple[Filter, ...] = ()) -> str:
+        (first,) = day_range(since, since, "UTC")
+        known = Joined(callers_since=first.start)
+        (segment,) = plan(question(spans, dimensions=dimensions, filters=filters, joined=known)).segments
+        return segment.table
+
+    in_time, late = date(2026, 1, 1), date(2026, 1, 2)
+    assert (table(in_time, "key"), table(late, "key")) == ("by_caller_day", "by_key_day")
+    assert (table(in_time, "oauth_client"), table(late, "oauth_client")) == ("by_client_day", RAW)
+    assert (table(in_time, "key", "oauth_client"), table(late, "key", "oauth_client")) == ("by_caller_day", RAW)
+    # Who has a client was always there.
+    for one, expected in (
+        (Filter("oauth_client", "is_not", ""), "by_client_day"),
+        (Filter("oauth_client", "in", ["a", "b"]), "by_client_day"),
+        (Filter("oauth_client", "in", ["a", ""]), RAW),
+        (Filter("oauth_client", "is", ""), RAW),
+        (Filter("oauth_client", "is_not", "a"), RAW),
+    ):
+        assert table(late, "path", filters=(one,)) == expected, one
 
 
 @pytest.mark.parametrize(
@@ -225,8 +256,7 @@ def test_a_keys_month_with_fine_edges_is_read_from_one_table(monkeypatch: pytest
         ({"apis": frozenset({"a"})}, {"by_api"}),
         ({"keys": frozenset({"k"})}, {"by_key"}),
         ({"oauth_clients": frozenset({"c"})}, {"by_client"}),
-        # Records without a client are in no client's rollup.
-        ({"oauth_clients": frozenset({"c", ""})}, {RAW}),
+        ({"oauth_clients": frozenset({"c", ""})}, {"by_client"}),
         ({"apis": frozenset({"a"}), "keys": frozenset({"k"})}, {"by_key"}),
         ({"keys": frozenset({"k"}), "oauth_clients": frozenset({"c"})}, {RAW}),
     ],

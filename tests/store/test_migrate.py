@@ -55,7 +55,19 @@ def columns(engine: EmbeddedEngine, table: str) -> dict[str, str]:
 
 
 def test_the_frozen_files_make_what_the_code_says() -> None:
-    assert [plain(statement) for statement in STATEMENTS] == [plain(each) for each in (*create_all(), *MERGING)]
+    made: dict[str, str] = {}
+    for statement in map(plain, STATEMENTS):
+        found = re.match(r"(CREATE|DROP|ALTER) (?:TABLE|MATERIALIZED VIEW|VIEW) (\w+)", statement)
+        assert found, statement
+        verb, name = found.groups()
+        if verb == "DROP":
+            # A view that a later file makes anew.
+            del made[name]
+        else:
+            key = name if verb == "CREATE" else statement
+            assert key not in made
+            made[key] = statement
+    assert sorted(made.values()) == sorted(plain(statement) for statement in (*create_all(), *MERGING))
 
 
 def test_old_parts_of_rollups_are_merged(engine: EmbeddedEngine) -> None:

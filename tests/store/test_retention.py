@@ -127,7 +127,7 @@ def test_what_is_older_goes_in_whole_partitions(filled: Product) -> None:
     assert filled.query(f"SELECT min(toDate(time)) FROM {RAW} WHERE raw_request != ''") == [(date(2026, 3, 17),)]
     # Two months beside this one.
     assert days(filled, "by_key_15m") == ["202601", "202602", "202603"]
-    assert sums(filled) == [LEFT] * 6
+    assert sums(filled) == [LEFT] * len(ROLLUPS)
     assert kept_since(engine, RAW_ROWS) == date(2026, 3, 10)
     assert kept_since(engine, ROLLUP_ROWS) == date(2026, 1, 1)
     assert kept_since(engine, RECORDED) == date(2026, 3, 17)
@@ -244,7 +244,7 @@ def test_the_oldest_days_go_before_the_disk_is_full(filled: Product) -> None:
     short.run(NOW)
     assert days(filled) == ["20260319", "20260320"]
     assert kept_since(filled.parts.engine, RAW_ROWS) == date(2026, 3, 18)
-    assert sums(filled) == [len(LINES)] * 6
+    assert sums(filled) == [len(LINES)] * len(ROLLUPS)
 
 
 def test_a_batch_that_is_tried_again_finds_its_rows(filled: Product) -> None:
@@ -292,7 +292,7 @@ def test_broken_off_and_run_again(filled: Product, at: str) -> None:
     assert len(days(filled)) == len(DAYS) or kept_since(engine, RAW_ROWS) == date(2026, 3, 10)
     pruning(filled).run(NOW)
     assert days(filled) == KEPT
-    assert sums(filled) == [LEFT] * 6
+    assert sums(filled) == [LEFT] * len(ROLLUPS)
     assert filled.query(f"SELECT min(toDate(time)) FROM {RAW} WHERE raw_request != ''") == [(date(2026, 3, 17),)]
 
 

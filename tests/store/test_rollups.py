@@ -48,8 +48,6 @@ def bucket_of(moment: datetime, seconds: int) -> datetime:
 def summed_in_python(rollup: Rollup, raw: Iterable[dict[str, Any]]) -> dict[Group, dict[str, Any]]:
     groups: dict[Group, list[dict[str, Any]]] = {}
     for row in raw:
-        if rollup.family.name == "by_client" and not row["oauth_id"]:
-            continue
         place = (bucket_of(row["time"], rollup.seconds), *(row[name] for name in rollup.family.columns))
         groups.setdefault(place, []).append(row)
     return {place: measures(rows) for place, rows in groups.items()}

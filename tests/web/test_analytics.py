@@ -247,7 +247,7 @@ def test_the_catalogue_is_what_is_understood(running: Product) -> None:
     assert all(one["meaning"] for kind in ("metrics", "dimensions", "operators", "fields") for one in found[kind])
     for one in found["dimensions"]:
         answer = post(running, DAY | {"dimensions": [one["name"]], "explain": True}).json()
-        assert answer["raw_only"] == (one["raw_only"] or one["name"] == "oauth_client"), one
+        assert answer["raw_only"] == one["raw_only"], one
     for one in found["metrics"]:
         answer = post(running, DAY | {"metrics": [one["name"]]}).json()
         assert list(answer["rows"][0]) == [one["name"]]

@@ -19,7 +19,9 @@ HISTOGRAM_BYTES: Final = 4.5
 """More, of a row of a rollup, for the square root of its requests: its histogram has that many buckets, about."""
 MOST_ROW_BYTES: Final = 600
 CLIENT_SHARE: Final = 1 / 6
-"""Rows by OAuth client for each row by key, as in the demo's traffic."""
+"""Rows of OAuth clients for each row by key, as in the demo's traffic."""
+CALLER_SHARE: Final = 0.4
+"""Bytes by caller for each byte by key in a day, as in the demo's traffic."""
 SPARE: Final = 1.3
 """Parts that wait to be merged, and what was merged and not yet removed."""
 RECORDS_A_CORE: Final = 25_000
@@ -78,14 +80,15 @@ def size_of(
     a_day = rate * 86_400
     days = (rollup_months + 1) * 30.4
 
-    def sums(requests: float) -> float:
-        """Bytes of the rows of a bucket with so many requests, of all families."""
+    def sums(requests: float, callers: float = 0.0) -> float:
+        """Bytes of the rows of a bucket with so many requests; those by caller are so large a share of those by key."""
         by_key, by_api = _rows_bytes(requests, combinations), _rows_bytes(requests, endpoints)
-        return by_key * (1 + CLIENT_SHARE) + by_api
+        # Those by client have a row for each by API, too: of the requests without a client.
+        return by_key * (1 + CLIENT_SHARE + callers) + 2 * by_api
 
     raw = a_day * (raw_days + 1) * RAW_BYTES
     messages = a_day * (recorded_days + 1) * RECORDED_BYTES if recorded else 0
-    quarters, daily = sums(a_day / QUARTERS) * QUARTERS * days, sums(a_day) * days
+    quarters, daily = sums(a_day / QUARTERS) * QUARTERS * days, sums(a_day, CALLER_SHARE) * days
     total = (raw + messages + quarters + daily) * SPARE
     return Size(
         raw=round(raw),

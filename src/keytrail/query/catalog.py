@@ -55,7 +55,8 @@ DIMENSIONS: Final[dict[str, Dimension]] = {
         _plain("org", "organisation", "org_id"),
         Dimension(
             "consumer",
-            "consumer that the directory has for the key, else the OAuth client, else a tag; empty for none",
+            "consumer that the directory has for the key, else the OAuth client, else a tag; empty for none; "
+            "from single requests where tags tell it, or keys beside clients with endpoints",
             sql="",
             columns=(),
             joined=True,

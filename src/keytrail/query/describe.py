@@ -15,7 +15,8 @@ _TYPES = {"String": "text", "Int64": "number", "Bool": "flag"}
 def catalogue() -> dict[str, list[dict[str, Any]]]:
     """Everything that a question can name, each with its meaning.
 
-    `raw_only` says that only single requests have it, so that a question with it is slower and bounded.
+    `raw_only` says that no sums have it, so that only single requests answer a question with it, slower and bounded.
+    Of a consumer it depends on the directory, as its meaning says.
     """
     return {
         "metrics": [

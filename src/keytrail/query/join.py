@@ -1,16 +1,19 @@
-"""Read what a question needs of the directory of consumers and of path templates, before it is planned."""
+"""Read what a question needs of the directory of consumers, path templates and the store, before it is planned."""
 
 import time
 from collections.abc import Iterable
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from keytrail.query.joined import Directory, Joined, Templates
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.statement import Statement
+from keytrail.query.zones import to_instant
 from keytrail.store.client import Engine
 from keytrail.store.consumers import KINDS
+from keytrail.store.kept import CALLERS, kept_since
 from keytrail.store.tables import CONSUMERS
 from keytrail.store.templates import Template, read_templates
 
@@ -27,6 +30,8 @@ FRESH_SECONDS: Final = 1.0
 
 _read: WeakKeyDictionary[Engine, tuple[float, tuple[Template, ...]]] = WeakKeyDictionary()
 
+_callers_since: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
+
 _NAMING: Final = frozenset({"is", "is_not", "in", "not_in"})
 
 
@@ -40,7 +45,15 @@ def join(engine: Engine, query: Query) -> Query:
         return query
     org = query.scope.org
     rules = tuple(one for one in _rules(engine) if org is None or one.org == org)
-    return replace(query, joined=Joined(_directory(engine, query), Templates(rules)))
+    return replace(query, joined=Joined(_directory(engine, query), Templates(rules), _since(engine)))
+
+
+def _since(engine: Engine) -> int:
+    """From when on there are sums by caller, ms since the epoch: noted before the store was opened, and read once."""
+    if engine not in _callers_since:
+        day = kept_since(engine, CALLERS)
+        _callers_since[engine] = to_instant(datetime(day.year, day.month, day.day, tzinfo=UTC))
+    return _callers_since[engine]
 
 
 def _rules(engine: Engine) -> tuple[Template, ...]:

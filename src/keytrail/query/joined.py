@@ -158,7 +158,9 @@ class Joined:
     Attributes:
         directory: The directory of consumers.
         templates: The path templates.
+        callers_since: From when on there are sums by caller, and by client of requests without one; ms since the epoch.
     """
 
     directory: Directory = field(default_factory=lambda: Directory(None))
     templates: Templates = field(default_factory=Templates)
+    callers_since: int = 0

@@ -1,8 +1,8 @@
 """The plan of a question: which tables give its answer at the least cost, exactly.
 
 A range is cut into whole UTC days in the middle, read from a day rollup, fine edges, read from the 15-minute
-rollup of the same family, and what no quarter of an hour covers, read from raw rows. So the cost of a long range
-hardly grows, and a local day of any zone is exact.
+rollup of the same family or of one that knows more, and what no quarter of an hour covers, read from raw rows. So the
+cost of a long range hardly grows, and a local day of any zone is exact.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,11 +11,21 @@ from itertools import pairwise
 from typing import Final
 
 from keytrail.query.catalog import DIMENSIONS, METRICS
-from keytrail.query.joined import Directory
+from keytrail.query.joined import Joined
 from keytrail.query.parts import PARTS
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.zones import Span, Steps, steps
-from keytrail.store.tables import BUCKET_SECONDS, BY_API, BY_CLIENT, BY_KEY, DAY_SECONDS, RAW, Family, Rollup
+from keytrail.store.tables import (
+    BUCKET_SECONDS,
+    BY_API,
+    BY_CALLER,
+    BY_CLIENT,
+    BY_KEY,
+    DAY_SECONDS,
+    RAW,
+    Family,
+    Rollup,
+)
 
 _FINE: Final = BUCKET_SECONDS * 1000
 _DAY: Final = DAY_SECONDS * 1000
@@ -28,7 +38,7 @@ the engine plans for half the time.
 """
 
 # Cheapest first: fewest rows.
-_FAMILIES: Final = (BY_API, BY_CLIENT, BY_KEY)
+_FAMILIES: Final = (BY_API, BY_CLIENT, BY_CALLER, BY_KEY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +74,8 @@ class Plan:
 def plan(query: Query) -> Plan:
     """Choose the tables for a question."""
     cut = steps(query.spans, query.step, query.zone) if query.step else None
-    family = _family(query)
-    if family is None:
+    families = _families(query)
+    if not families:
         return Plan((Segment(RAW, raw=True, spans=query.spans),) if query.spans else (), cut)
     pieces = _split(cut.pieces if cut else query.spans, query)
     raw: list[Span] = []
@@ -73,25 +83,29 @@ def plan(query: Query) -> Plan:
     day: list[Span] = []
     for piece in pieces:
         _cut(piece, raw, fine, day)
+    by_quarter = next((family for family in families if BUCKET_SECONDS in family.lengths), None)
+    if by_quarter is None:
+        raw, fine = sorted((*raw, *fine), key=_start), []
     edges, whole = _joined(fine), _joined(day)
-    lookup = _looks_up(query, family)
+    lookup = _looks_up(query, families[0])
     if edges and lookup and sum(span.end - span.start for span in (*edges, *whole)) <= LONGEST_FINE:
-        edges, whole = _joined(sorted((*edges, *whole), key=lambda span: span.start)), ()
-    segments = [
-        Segment(Rollup(family, DAY_SECONDS).table, raw=False, spans=whole),
-        Segment(Rollup(family, BUCKET_SECONDS).table, raw=False, spans=edges),
-        Segment(RAW, raw=True, spans=_joined(raw)),
-    ]
+        edges, whole = _joined(sorted((*edges, *whole), key=_start)), ()
+    segments = [Segment(Rollup(families[0], DAY_SECONDS).table, raw=False, spans=whole)]
+    if by_quarter:
+        segments.append(Segment(Rollup(by_quarter, BUCKET_SECONDS).table, raw=False, spans=edges))
+    segments.append(Segment(RAW, raw=True, spans=_joined(raw)))
     return Plan(tuple(segment for segment in segments if segment.spans), cut, lookup)
 
 
-def _family(query: Query) -> Family | None:
-    """The cheapest family of rollups that has every column that the question needs; None: only raw rows have."""
+def _families(query: Query) -> list[Family]:
+    """The families of rollups that have every column that the question needs, cheapest first; none: only raw rows."""
     dimensions = [*query.dimensions, *(f.dimension for f in leaves(query.conditions))]
-    directory = query.joined.directory if query.joined else Directory(None)
-    if directory.edges is None:
-        return None
-    having = rollups_having(dimensions, query.metrics, directory.columns)
+    joined = query.joined or Joined()
+    if joined.directory.edges is None:
+        return []
+    having = rollups_having(dimensions, query.metrics, joined.directory.columns)
+    if not query.spans or query.spans[0].start >= joined.callers_since:
+        return having
     of_clients = any(
         f.dimension == "oauth_client"
         and (
@@ -102,8 +116,12 @@ def _family(query: Query) -> Family | None:
         for f in query.conditions
         if isinstance(f, Filter)
     )
-    # The clients' rollup leaves out the records without a client.
-    return next((family for family in having if family is not BY_CLIENT or of_clients), None)
+    # A store that learnt of them later knows of the days before only what had a client.
+    return [family for family in having if family not in {BY_CLIENT, BY_CALLER} or (family is BY_CLIENT and of_clients)]
+
+
+def _start(span: Span) -> int:
+    return span.start
 
 
 def _split(pieces: Iterable[Span], query: Query) -> Iterator[Span]:

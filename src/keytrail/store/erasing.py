@@ -289,7 +289,7 @@ class Erasing:
         names = []
         for rollup in sorted(ROLLUPS, key=lambda each: each.family in families):
             # A key that is anonymous from now on may belong to another shard.
-            moves = rollup.family is BY_KEY and any(one.anonymous and one.kind == "key" for one in found)
+            moves = "api_key" in rollup.family.columns and any(one.anonymous and one.kind == "key" for one in found)
             with self._writer.paused():
                 rebuild_month(self._engine, rollup, month, partial(_carried, rollup, found), moves=moves)
             names.append(f"{rollup.table} {month}")
@@ -326,27 +326,32 @@ def _carried(rollup: Rollup, found: dict[Remembered, Subject], days: str) -> tup
     # Each request is in the rollup by key, too: what one by API has is added up from there, without theirs.
     from_keys = rollup.family is BY_API and any(one.kind == "key" for one in found)
     family = BY_KEY if from_keys else rollup.family
-    column = family.lead[-1]
     values: dict[str, Any] = {}
-    taken, named = [], column
+    taken: list[str] = []
+    renamed: list[str] = []
+    given: dict[str, str] = {}
     for number, (one, subject) in enumerate(found.items()):
-        if _FAMILIES.get(one.kind) is family:
-            match, bound = _match(subject, clock="bucket", prefix=f"s{number}_")
-            values |= bound
-            if one.anonymous:
-                values[f"a{number}"] = one.anonymous
-                named = f"if({match}, {{a{number}:String}}, {named})"
-            else:
-                taken.append(match)
+        column = COLUMNS[one.kind]
+        if one.kind not in _FAMILIES or column not in family.columns:
+            continue
+        match, bound = _match(subject, clock="bucket", prefix=f"s{number}_")
+        values |= bound
+        if one.anonymous:
+            values[f"a{number}"] = one.anonymous
+            given[column] = f"if({match}, {{a{number}:String}}, {given.get(column, column)})"
+            renamed.append(match)
+        else:
+            taken.append(match)
     kept = f"{days} AND NOT ({' OR '.join(taken)})" if taken else days
     if from_keys:
         source = next(one.table for one in ROLLUPS if one.family is BY_KEY and one.seconds == rollup.seconds)
         dimensions = ", ".join((*rollup.family.lead, "bucket", *rollup.family.dimensions))
         sums = ", ".join(f"{measure.function}({measure.column})" for measure in MEASURES)
         return f"SELECT {dimensions}, {sums} FROM {source} WHERE {kept} GROUP BY {dimensions}", values
-    changed = {column: named, "alias": f"if({named} != {column}, '', alias)" if named != column else "alias"}
+    if renamed:
+        given["alias"] = f"if({' OR '.join(renamed)}, '', alias)"
     columns = (*family.lead, "bucket", *family.dimensions, *(measure.column for measure in MEASURES))
-    return f"SELECT {', '.join(changed.get(name, name) for name in columns)} FROM {rollup.table} WHERE {kept}", values
+    return f"SELECT {', '.join(given.get(name, name) for name in columns)} FROM {rollup.table} WHERE {kept}", values
 
 
 def _match(subject: Subject, *, clock: str = "time", prefix: str = "") -> tuple[str, dict[str, Any]]:

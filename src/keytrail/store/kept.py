@@ -1,4 +1,4 @@
-"""From when on the store has raw rows, rollups and recorded requests.
+"""From when on the store has raw rows, rollups, recorded requests, and rollups that came with a later version.
 
 Noted before anything is taken away: whoever reads first and then finds that the beginning has not moved has read all.
 """
@@ -15,6 +15,9 @@ from keytrail.store.tables import RETAINED
 RAW_ROWS: Final = "raw"
 ROLLUP_ROWS: Final = "rollups"
 RECORDED: Final = "recorded"
+CALLERS: Final = "callers"
+"""Sums by caller without endpoints, and those by OAuth client of requests without one: of days whose raw rows were gone
+when the store learnt of them, there are none."""
 ALWAYS: Final = date(1970, 1, 1)
 """The beginning where nothing was ever taken away."""
 
@@ -24,7 +27,7 @@ def kept_since(engine: Engine, what: str) -> date:
 
     Args:
         engine: The engine.
-        what: `RAW_ROWS`, `ROLLUP_ROWS` or `RECORDED`.
+        what: `RAW_ROWS`, `ROLLUP_ROWS`, `RECORDED` or `CALLERS`.
     """
     found = engine.query(f"SELECT toDate(max(start)) FROM {RETAINED} WHERE what = {{what:String}}", {"what": what})
     day: date = found.rows[0][0]
@@ -32,13 +35,13 @@ def kept_since(engine: Engine, what: str) -> date:
 
 
 def note_kept_since(engine: Engine, what: str, day: date, why: str) -> None:
-    """Note that only what is from a day on is kept, before the rest is taken away.
+    """Note that there is only what is from a day on, before the rest is taken away.
 
     Args:
         engine: The engine.
-        what: `RAW_ROWS`, `ROLLUP_ROWS` or `RECORDED`.
+        what: `RAW_ROWS`, `ROLLUP_ROWS`, `RECORDED` or `CALLERS`.
         day: The day.
-        why: `age` or `disk`.
+        why: `age`, `disk`, or `new`: it came with a later version.
     """
     instants = pa.timestamp("ms", "UTC")
     rows = pa.table(

@@ -14,13 +14,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from keytrail.errors import SchemaError
-from keytrail.store.tables import BY_KEY, RAW, ROLLUPS
+from keytrail.store.tables import RAW, ROLLUPS
 
 SHARDED: Final = frozenset({RAW, *(rollup.table for rollup in ROLLUPS)})
 """Tables whose rows are spread over the shards; every other one is on every node."""
 
 SHARDING_KEY: Final = "cityHash64(org_id, api_key)"
-_HAVE_THE_KEY: Final = frozenset({RAW, *(rollup.table for rollup in ROLLUPS if rollup.family is BY_KEY)})
+_HAVE_THE_KEY: Final = frozenset({RAW, *(rollup.table for rollup in ROLLUPS if "api_key" in rollup.family.columns)})
 
 ON_THEIR_SHARDS: Final = "parallel_distributed_insert_select = 2, distributed_foreground_insert = 1"
 """Settings of `INSERT … SELECT` from one table into another whose rows are spread: each shard's rows stay on it."""

@@ -2,8 +2,9 @@
 
 A released file is never changed. A file that was run halfway (the process was killed) is run again from its
 first statement that has no effect yet: every statement makes or drops one thing, so it can be asked whether it is
-there. On servers the statements are laid over the cluster (`layout.py`), and of several processes that start at once
-one migrates.
+there. What new rollups hold of the records that are there already is made after the last file, as the code knows the
+tables as they are then (`fill.py`). On servers the statements are laid over the cluster (`layout.py`), and of several
+processes that start at once one migrates.
 """
 
 import re
@@ -12,6 +13,7 @@ from typing import Final
 
 from keytrail.errors import SchemaError, StoreError
 from keytrail.store.client import Engine
+from keytrail.store.fill import FILLS
 from keytrail.store.turns import Turns
 
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
@@ -62,19 +64,25 @@ def _apply(engine: Engine, known: list[tuple[int, str, list[str]]], applied: set
     newer = applied - {number for number, _, _ in known}
     if newer:
         raise SchemaError(f"the store has migration {max(newer)}, which this version does not know: use a newer one")
-    done = []
-    for number, name, statements in known:
-        if number in applied:
-            continue
+    missing = [one for one in known if one[0] not in applied]
+    for number, name, statements in missing:
         for statement in statements:
             try:
                 for each in engine.layout.over(statement):
                     engine.command(each)
             except StoreError as error:
                 raise SchemaError(f"migration {number:04} {name}: {error}") from error
-        engine.command(
-            "INSERT INTO migrations (version, name) VALUES ({version:UInt32}, {name:String})",
-            {"version": number, "name": name},
-        )
-        done.append(f"{number:04} {name}")
-    return done
+        if number not in FILLS:
+            _note(engine, number, name)
+    for number, name, _ in missing:
+        if number in FILLS:
+            FILLS[number](engine)
+            _note(engine, number, name)
+    return [f"{number:04} {name}" for number, name, _ in missing]
+
+
+def _note(engine: Engine, number: int, name: str) -> None:
+    engine.command(
+        "INSERT INTO migrations (version, name) VALUES ({version:UInt32}, {name:String})",
+        {"version": number, "name": name},
+    )

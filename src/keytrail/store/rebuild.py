@@ -59,14 +59,8 @@ def _differing(engine: Engine, month: int, *, cold: bool = False) -> list[Rollup
     rows, values, bound = _rows_of_month(engine, month), _values(engine, month), Bound()
     source = rows.source(bound) if cold else RAW
     values |= bound.values | {"left_out": [] if cold else [one.day for one in rows.cold]}
-    found, raw = [], {}
-    for rollup in ROLLUPS:
-        where = rollup.family.where
-        if where not in raw:
-            raw[where] = _sums(engine, _RAW_CHECKED, source, "time", where, values)
-        if _sums(engine, _CHECKED, rollup.table, "bucket", "", values) != raw[where]:
-            found.append(rollup)
-    return found
+    raw = _sums(engine, _RAW_CHECKED, source, "time", values)
+    return [rollup for rollup in ROLLUPS if _sums(engine, _CHECKED, rollup.table, "bucket", values) != raw]
 
 
 def _rows_of_month(engine: Engine, month: int) -> RawRows:
@@ -78,10 +72,8 @@ def _values(engine: Engine, month: int) -> dict[str, Any]:
     return {"month": month, "since": kept_since(engine, RAW_ROWS)}
 
 
-def _sums(
-    engine: Engine, sums: str, source: str, clock: str, where: str, values: dict[str, Any]
-) -> list[tuple[object, ...]]:
-    conditions = [_FROM_THEN.format(clock=clock), *([where] if where else [])]
+def _sums(engine: Engine, sums: str, source: str, clock: str, values: dict[str, Any]) -> list[tuple[object, ...]]:
+    conditions = [_FROM_THEN.format(clock=clock)]
     if values["left_out"]:
         conditions.append(f"toDate({clock}) NOT IN {{left_out:Array(Date)}}")
     sql = f"SELECT {engine.layout.shard} AS shard, {sums} FROM {source} WHERE {' AND '.join(conditions)}"
