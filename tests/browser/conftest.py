@@ -119,13 +119,30 @@ class Seen:
     def goto(self, path: str) -> None:
         """Open a page, and wait for what comes after it."""
         self.page.goto(self.address + path, wait_until="load")
-        expect(self.page.locator(WAITING)).to_have_count(0)
+        self.arrived()
 
     def settled(self) -> None:
         """Wait until a click has led somewhere and nothing is under way."""
         self.page.wait_for_timeout(50)
         self.page.wait_for_load_state("load")
-        expect(self.page.locator(f"html.busy, .htmx-request, .htmx-swapping, {WAITING}")).to_have_count(0)
+        expect(self.page.locator("html.busy, .htmx-request, .htmx-swapping")).to_have_count(0)
+        self.arrived()
+
+    def arrived(self) -> None:
+        """Wait for the panels that come after the page, as far as they are in sight or near it."""
+        until = time.monotonic() + PATIENCE / 1000
+        while self.page.evaluate(
+            "waiting => [...document.querySelectorAll(waiting)].some((one) => {"
+            " const box = one.getBoundingClientRect(); return box.bottom > -300 && box.top < innerHeight + 300; })",
+            WAITING,
+        ):
+            assert time.monotonic() < until, "a panel does not come"
+            self.page.wait_for_timeout(20)
+
+    def whole(self) -> None:
+        """Have all panels come, as before printing, wherever they are."""
+        self.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        expect(self.page.locator(WAITING)).to_have_count(0)
 
 
 Open = Callable[..., Seen]

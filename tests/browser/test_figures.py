@@ -98,6 +98,7 @@ def test_nothing_crosses(site: Site, opened: Open) -> None:
 
 def test_the_command_of_a_panel_asks_the_api_the_same(site: Site, opened: Open) -> None:
     seen = opened("/?range=7d&compare=off")
+    seen.whole()
     for panel in ("keys", "endpoints", "countries", "codes"):
         command = seen.page.locator(f"#p-{panel} [data-copy]").get_attribute("data-copy")
         assert command

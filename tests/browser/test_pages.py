@@ -15,6 +15,7 @@ def test_page_with_data(paths: dict[str, str], tab: Tab, name: str) -> None:
     seen = tab(paths[name])
     seen.settled()
     assert shift(seen) <= MOST_SHIFT
+    seen.whole()
     assert seen.page.locator("[aria-busy]:not(#loading)").count() == 0
     if name in WITH_CHARTS:
         charts = seen.page.locator("[data-chart]:has(tr[data-from])")

@@ -1,7 +1,7 @@
 """Pages while they load, at every width, light and dark: what is to come has its room."""
 
 import pytest
-from playwright.sync_api import Route, expect
+from playwright.sync_api import expect
 
 from keytrail.web.ui import render
 from tests.browser.conftest import PAGES, WAITING, Tab
@@ -16,13 +16,8 @@ def test_page_while_it_loads(paths: dict[str, str], tab: Tab, name: str, monkeyp
     # Every panel comes after the page: none is as fast as that, and the last time that it took is known.
     monkeypatch.setattr(render, "_WITH_THE_PAGE", {True: 0.0, False: 0.0})
     tab(paths[name])
-    late: list[Route] = []
-
-    def hold(route: Route) -> None:
-        late.append(route)
-
     seen = tab("/prefer")
-    seen.page.route("**/*panel=*", hold)
+    seen.page.route("**/*panel=*", lambda _: None)
     seen.page.goto(seen.address + paths[name])
     waiting = seen.page.locator(WAITING)
     expect(waiting.first).to_be_visible()
@@ -30,8 +25,24 @@ def test_page_while_it_loads(paths: dict[str, str], tab: Tab, name: str, monkeyp
     assert waiting.count() == seen.page.locator(".panel[id^=p-] .skeleton").count()
     looked_at(seen, f"{name}-loading", "[aria-busy]")
     before = shift(seen)
-    for one in late:
-        one.continue_()
-    expect(waiting).to_have_count(0)
+    # What has been held back is let go by that.
+    seen.page.unroute_all()
+    seen.whole()
     # What came has the room that was kept for it.
     assert shift(seen) - before <= MOST_SHIFT
+
+
+def test_what_takes_long_comes_when_it_is_in_sight(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "_WITH_THE_PAGE", {True: 0.0, False: 100.0})
+    tab("/")
+    seen = tab("/")
+    page = seen.page
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url.rpartition("panel=")[2]))
+    assert page.locator("#p-tags[aria-busy=true]").count() == 1
+    assert page.locator("#p-traffic[aria-busy=true]").count() == 0
+    assert asked == []
+    page.locator("#p-tags").scroll_into_view_if_needed()
+    expect(page.locator("#p-tags tbody tr").first).to_be_visible()
+    assert "tags" in asked
+    assert seen.faults == []

@@ -26,11 +26,15 @@ def test_short_demo(tmp_path: Path) -> None:
     with process("demo", *options, home=tmp_path, TMPDIR=str(temporary)) as running:
         address = running.until(r"keytrail answers at (http://\S+)\n")[1]
         link = running.until(r"Sign in once, within 15 minutes: (\S+)\n")[1]
+        token = running.until(r"signs in with the token (\S+)\n")[1]
         running.until("Ctrl-C ends it")
         assert link.startswith(address)
         answer = httpx.get(link, headers={"X-Forwarded-Proto": "https"}, trust_env=False)
         # Nobody who is not named is believed to be a proxy.
         assert (answer.status_code, "Secure" in answer.headers["set-cookie"]) == (303, False)
+        # A colleague has no link, but the token.
+        colleague = httpx.post(address + "/signin", data={"token": token, "next": "/changes"}, trust_env=False)
+        assert (colleague.status_code, colleague.headers["location"]) == (303, "/changes")
         assert [path.name.startswith("keytrail-demo-") for path in temporary.iterdir()] == [True]
 
         commands = re.findall(r"^  (curl .*)$", running.said, re.MULTILINE)

@@ -54,7 +54,11 @@ def test_wheel_holds_the_package_and_its_data(wheel: Path) -> None:
     assert expected | {"keytrail/py.typed"} <= names
     # Fetched at set-up, not committed.
     libraries = {"echarts.js", "echarts.LICENSE", "echarts.NOTICE", "htmx.js", "htmx.LICENSE"}
-    assert {f"keytrail/web/static/vendor/{name}" for name in libraries} <= names
+    with zipfile.ZipFile(wheel) as packed:
+        for name in libraries:
+            path = f"keytrail/web/static/vendor/{name}"
+            assert packed.read(path) == (source / path).read_bytes()
+            assert packed.getinfo(path).file_size > 100, name
     assert f"keytrail-{keytrail.__version__}.dist-info/licenses/LICENSE" in names
 
 
@@ -65,6 +69,16 @@ def test_wheel_holds_nothing_but_the_package(wheel: Path) -> None:
 
 def test_installed_command_tells_its_version(installed: Path, tmp_path: Path) -> None:
     assert keytrail.__version__ in run(installed, "--version", cwd=tmp_path).split()
+
+
+def test_installed_pages_have_their_libraries(installed: Path, tmp_path: Path) -> None:
+    code = (
+        "from keytrail.web.ui.static import assets;"
+        "print(*(len(content) for name, (content, _) in assets().items() if 'vendor' in name))"
+    )
+    sizes = run(installed.parent / "python", "-I", "-c", code, cwd=tmp_path).split()
+    assert len(sizes) == 2
+    assert min(map(int, sizes)) > 40_000
 
 
 def test_installed_command_explains_serve(installed: Path, tmp_path: Path) -> None:

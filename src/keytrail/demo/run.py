@@ -131,14 +131,20 @@ def _written(parts: Assembly, blobs: Iterator[bytes]) -> Iterator[Written]:
 
 
 def _introduce(console: Console, parts: Assembly, world: World, address: str, token: str) -> None:
-    console.print(f"\nkeytrail answers at {address}", highlight=False)
-    console.print(f"Sign in once, within 15 minutes: {address}/signin?code={parts.service.gate.link_code()}\n")
+    console.print()
     try:
         for example in examples(world, address, token):
             console.print(f"{example.title}:\n  {example.command}\n{example.answer}\n", markup=False, highlight=False)
     except httpx.HTTPError:
         # It was ended before it could answer.
         return
+    # Last, where it is in sight: answers are long.
+    console.print(f"keytrail answers at {address}", highlight=False)
+    console.print(f"Sign in once, within 15 minutes: {address}/signin?code={parts.service.gate.link_code()}\n")
+    console.print(
+        "What changed, beside the overview, says whose errors rose, on which endpoint, since when and whose fault."
+    )
+    console.print(f"Who gets the address of a page from you signs in with the token {token}", highlight=False)
     console.print("Ctrl-C ends it.")
 
 

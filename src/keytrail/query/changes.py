@@ -27,6 +27,8 @@ TOLD: Final = GROUPS[DEFAULT_GROUP]
 """What a row tells; None where it is not told apart."""
 MOST_GROUPS: Final = 50_000
 """Groups that are compared; of more, none is ranked, as a part would pass for the whole."""
+_ERRORS: Final = ("hits", "error")
+_ALL: Final = (*_ERRORS, "latency", "upstream_latency", "latency_histogram")
 _NAMED_BY: Final = (("key", "latest_alias"), ("api", "latest_api_name"))
 LEAST_SIGMA: Final = 3.0
 """A change that is less than so many times what chance alone gives is not ranked."""
@@ -75,10 +77,10 @@ class Counts:
         if row["error"]:
             origin = row["error_origin"]
             self.errors[origin] = self.errors.get(origin, 0) + int(row["error"])
-        for bucket, count in (row["latency_histogram"] or {}).items():
+        for bucket, count in (row.get("latency_histogram") or {}).items():
             self.histogram[int(bucket)] = self.histogram.get(int(bucket), 0) + int(count)
-        self.latency += row["latency"] * hits
-        self.upstream += row["upstream_latency"] * hits
+        self.latency += row.get("latency", 0.0) * hits
+        self.upstream += row.get("upstream_latency", 0.0) * hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,19 +104,20 @@ class Changes:
     statements: list[Answer] = field(repr=False)
 
 
-def changes(engine: Engine, scope: Scope, question: ChangesQuestion) -> Changes:
+def changes(engine: Engine, scope: Scope, question: ChangesQuestion, *, errors_alone: bool = False) -> Changes:
     """Rank who contributes to the change of a range against its baseline.
 
     Args:
         engine: Where the answer comes from.
         scope: What the asker may see.
         question: The ranges, and what is judged (`changes_question.parse_changes` makes one of JSON).
+        errors_alone: Latency is not wanted: its histograms are most of the work. It is not known then.
 
     Raises:
         TooCostly: There are more than `MOST_GROUPS` groups, or it would take more rows, memory or time than it may.
         StoreError: The engine failed.
     """
-    return _Inquiry(engine, scope, question).found()
+    return _Inquiry(engine, scope, question, errors_alone=errors_alone).found()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,7 +132,8 @@ class _Suspect:
 class _Inquiry:
     """The work on one question."""
 
-    def __init__(self, engine: Engine, scope: Scope, question: ChangesQuestion) -> None:
+    def __init__(self, engine: Engine, scope: Scope, question: ChangesQuestion, *, errors_alone: bool) -> None:
+        self._metrics = _ERRORS if errors_alone else _ALL
         self._engine = engine
         self._scope = scope
         self._question = question
@@ -183,8 +187,7 @@ class _Inquiry:
         return answer
 
     def _counted(self, spans: tuple[Span, ...]) -> dict[Key, Counts]:
-        metrics = ("hits", "error", "latency", "upstream_latency", "latency_histogram")
-        answer = self._run(self._query(spans, (*self._group, "error_origin"), metrics, limit=MOST_GROUPS))
+        answer = self._run(self._query(spans, (*self._group, "error_origin"), self._metrics, limit=MOST_GROUPS))
         if answer.total_rows > MOST_GROUPS:
             raise TooCostly(
                 f"there are more than {MOST_GROUPS} groups of {', '.join(self._group)}: narrow the range, "

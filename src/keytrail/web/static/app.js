@@ -120,7 +120,7 @@ function refresh() {
     const panel = leaf.parentElement;
     const box = panel.getBoundingClientRect();
     const busy = panel.matches(":hover") || panel.contains(document.activeElement) || panel.querySelector(".data.shown");
-    if (!busy && box.bottom > 0 && box.top < innerHeight) htmx.trigger(leaf, "refresh");
+    if (!busy && !panel.ariaBusy && box.bottom > 0 && box.top < innerHeight) htmx.trigger(leaf, "refresh");
   }
 }
 function refreshes() {
@@ -132,6 +132,27 @@ setInterval(countAge, 500);
 document.addEventListener("visibilitychange", () => {
   if (!document.hidden && refreshes()) refresh();
 });
+
+// Panels that come after the page: once they are in sight or near it, and all of them before it is printed.
+function arrive(panel) {
+  const leaf = panel.querySelector(".reload");
+  // Once: an answer replaces the panel, and who asked from within it would be gone when the second one comes.
+  if (!leaf || "asked" in panel.dataset) return;
+  panel.dataset.asked = "";
+  nearby.unobserve(panel);
+  htmx.trigger(leaf, "refresh");
+}
+const nearby = new IntersectionObserver(
+  (entries) => {
+    for (const entry of entries) if (entry.isIntersecting) arrive(entry.target);
+  },
+  { rootMargin: "300px" },
+);
+function expectPanels(within) {
+  const panels = within.matches?.(".panel[aria-busy]") ? [within] : all(".panel[aria-busy]", within);
+  for (const panel of panels) nearby.observe(panel);
+}
+addEventListener("beforeprint", () => all(".panel[aria-busy]").forEach(arrive));
 
 // Keys.
 const PAGES = { o: "/", w: "/changes", u: "/consumers", k: "/keys", c: "/clients", a: "/apis", e: "/endpoints", x: "/errors", l: "/requests", p: "/pipeline" };
@@ -233,6 +254,7 @@ function inSight() {
 }
 document.addEventListener("htmx:load", (event) => {
   reachable(event.detail.elt);
+  expectPanels(event.detail.elt);
   if (event.detail.elt.id === "page") inSight();
 });
 reachable(document);

@@ -29,6 +29,12 @@
     return value >= 1000 ? `${number.format(value / 1000)} s` : `${number.format(value)} ${unit}`;
   }
 
+  // One request that timed out must not press all others to the ground: then each line of the grid is ten times the one below.
+  function logarithmic(data) {
+    const values = data.series.flatMap((one) => (one.kind === "bar" ? [0] : one.values.filter((value) => value !== null)));
+    return values.length > 0 && Math.min(...values) > 0 && Math.max(...values) > 40 * Math.min(...values);
+  }
+
   // A pattern beside the colour for those who cannot tell colours apart.
   const pattern = (name) => ({
     c4: { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [1.5, 3.5], rotation: Math.PI / 4, color: colour("bg") },
@@ -116,6 +122,7 @@
     const line = colour("line");
     const text = { color: colour("muted"), fontSize: 11 };
     const drawn = data.series.map((one) => series(data, one));
+    const log = logarithmic(data);
     if (data.gaps.length) {
       const gone = new Set(data.gaps.map(([at]) => at));
       const hatch = { symbol: "rect", symbolSize: 1, dashArrayX: [1, 0], dashArrayY: [1, 5], rotation: Math.PI / 4, color: colour("line-strong") };
@@ -146,7 +153,9 @@
         axisLabel: { ...text, hideOverlap: true, margin: 8, ...clock(data.labels) },
       }, { type: "category", data: data.labels, show: false }],
       yAxis: [{
-        type: "value",
+        type: log ? "log" : "value",
+        // Whole powers of ten, from the one below the least.
+        ...(log ? { min: ({ min }) => 10 ** Math.floor(Math.log10(min)) } : {}),
         splitNumber: 3,
         minInterval: data.unit ? 0 : 1,
         splitLine: { lineStyle: { color: line } },

@@ -67,13 +67,15 @@ def changed(request: Request, desk: AtDesk) -> Response:
     asks = _asked(desk, baseline, ROWS)
     question = parse_changes(asks, default_zone=zone_name)
 
-    def told_by(group: tuple[str, ...]) -> Callable[[], Row]:
+    def told_by(group: tuple[str, ...], *, errors_alone: bool = False) -> Callable[[], Row]:
         one = replace(question, group=group)
-        return once(lambda: content(one, changes(desk.engine, desk.scope, one)))
+        return once(lambda: content(one, changes(desk.engine, desk.scope, one, errors_alone=errors_alone)))
 
     # A key's refusals are spread over endpoints, and an upstream's failures over keys: apart, they may pass for chance.
-    by_group = {group: told_by(group) for group in GROUPS.values()}
-    told, by_key, by_endpoint = (by_group[one] for one in (question.group, GROUPS["key"], GROUPS["endpoint"]))
+    told = told_by(question.group)
+    of_key, of_endpoint = GROUPS["key"], GROUPS["endpoint"]
+    by_key = told if question.group == of_key else told_by(of_key, errors_alone=True)
+    by_endpoint = told if question.group == of_endpoint else told_by(of_endpoint)
     menu = (*see_requests(desk), ("As JSON", api_url(desk.state.root, API, asks)))
     against = (BASELINE_TITLES[baseline].lower(), _baseline_spans(desk, baseline, question))
     gaps = partial(gaps_of, request, desk)

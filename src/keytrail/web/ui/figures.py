@@ -53,7 +53,7 @@ def rate(share: float | None, of: int | None = 1) -> Markup:
         return NONE
     if share == 0:
         return Markup('<span class="zero">0 %</span>')
-    text = "< 0.1 %" if share < 0.0005 else f"{share * 100:.1f} %"
+    text = "< 0.1 %" if share < 0.0005 else "100 %" if share == 1 else f"{share * 100:.1f} %"
     return _TITLED.format(title=f"{share * 100:.4f} %", text=text)
 
 

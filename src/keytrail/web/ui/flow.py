@@ -31,7 +31,7 @@ def flow(request: Request, desk: AtDesk) -> Response:
     panels = [
         Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures"),
         Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table"),
-        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4"),
+        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4" if all_orgs else ""),
     ]
     if all_orgs:
         panels += [
