@@ -83,8 +83,10 @@ def clean(store: Product) -> None:
     for table in (RETAINED, COLD_DAYS, ERASED, ERASED_ROWS):
         store.parts.engine.command(f"TRUNCATE TABLE {table}")
     store.parts.writer.erased.read()
-    for file in folder(store).path.iterdir():
-        file.unlink()
+    there = store.parts.engine.cold
+    assert there is not None
+    for name in there.sizes():
+        there.remove(name)
 
 
 def folder(store: Product) -> Folder:

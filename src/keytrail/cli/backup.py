@@ -90,7 +90,7 @@ def restore(
     if (directory := settings.store.directory) is None:
         _from_servers(settings, source)
     else:
-        made = fill(Path(source), directory, directory / settings.store.cold if settings.store.cold else None)
+        made = fill(Path(source), directory, settings.store.cold_folder)
         if not (quiet or as_json):
             typer.echo(f"{directory}: {made.files:,} files of {made.made_at}, {made.records:,} records")
     with opened(settings) as store:

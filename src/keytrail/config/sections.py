@@ -92,9 +92,19 @@ class Store(Section):
     )
     cold: str = Field(
         "",
-        pattern=r"^[^*?{}]*$",
+        pattern=r"^(s3://[a-z0-9][a-z0-9.-]+(/[\w.=/-]*)?|[^:*?{}]*)$",
         description="Folder for single records older than `retention.raw_days`, as Parquet, where they stay queryable; "
-        "a relative one lies in the data directory. Empty drops them instead.",
+        "a relative one lies in the data directory. Or `s3://bucket/prefix`. Empty drops them instead.",
+    )
+    cold_endpoint: str = Field(
+        "",
+        pattern=r"^(https?://[^/?#@]+)?$",
+        description="Address of the S3-compatible service, such as `https://minio.example:9000`; empty is AWS.",
+    )
+    cold_region: str = Field("us-east-1", pattern=r"^[\w-]+$", description="Region of the bucket.")
+    cold_key_id: str = Field("", description="Access key for the bucket; by default `AWS_ACCESS_KEY_ID`.", repr=False)
+    cold_secret: SecretStr = Field(
+        SecretStr(""), description="Its secret; by default `AWS_SECRET_ACCESS_KEY`, where the access key is from there."
     )
     password: SecretStr = Field(SecretStr(""), description="Password of the server, where the URL has none.")
     ca_file: Path | None = Field(None, description="Certificates that the server's is checked against.")
@@ -122,6 +132,13 @@ class Store(Section):
         """Folder of the embedded engine; None for a server."""
         scheme, _, rest = self.url.partition(":")
         return Path(rest.removeprefix("//") or "./data") if scheme == "chdb" else None
+
+    @property
+    def cold_folder(self) -> Path | None:
+        """Folder of cold days, beside the embedded engine; None where there is none or they are in a bucket."""
+        if self.directory is None or not self.cold or self.cold.startswith("s3://"):
+            return None
+        return self.directory / self.cold
 
 
 class Retention(Section):

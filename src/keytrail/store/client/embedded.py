@@ -16,8 +16,8 @@ import clickhouse_connect
 
 from keytrail.config import Store
 from keytrail.errors import StoreError
+from keytrail.store.bucket import ENGINE_SETTINGS, open_cold
 from keytrail.store.client.engine import DATABASE, Handles, engine_errors
-from keytrail.store.cold import Folder
 from keytrail.store.lock import DirectoryLock
 
 _CONFIGURATION: Final = """<clickhouse>
@@ -52,6 +52,7 @@ class EmbeddedEngine(Handles):
     Raises:
         StoreBusy: Another process holds the folder; the message says which.
         StoreError: The folder, or that of cold days, can't be made or is no store.
+        ConfigError: The place of cold days lacks a setting.
     """
 
     def __init__(self, directory: Path, settings: Store, *, wait: float = 0) -> None:
@@ -74,15 +75,14 @@ class EmbeddedEngine(Handles):
                 first.command(f"CREATE DATABASE IF NOT EXISTS {DATABASE}")
                 first.close()
             super().__init__(
-                partial(open_handle, database=DATABASE),
+                partial(open_handle, database=DATABASE, settings=ENGINE_SETTINGS),
                 readers=settings.readers,
                 limits={
                     "max_execution_time": settings.max_seconds,
                     "max_memory_usage": settings.max_memory,
                 },
             )
-            if settings.cold:
-                self.cold = Folder(directory / settings.cold)
+            self.cold = open_cold(settings)
         except BaseException:
             self._release()
             raise
