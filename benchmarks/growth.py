@@ -21,11 +21,12 @@ def run() -> dict[str, Any]:
         first = first or month.p50_ms
         say(
             f"{millions} million requests",
-            f"p50 {month.p50_ms:.1f} ms, {month.rows:,.0f} rows in {month.parts} parts",
+            f"p50 {month.p50_ms:.1f} ms, least {month.least_ms:.1f} ms, {month.rows:,.0f} rows in {month.parts} parts",
             f"{month.p50_ms / first:.2f} of the first",
         )
         figures[f"{millions}m"] = {
             "p50_ms": month.p50_ms,
+            "least_ms": month.least_ms,
             "against_first": month.p50_ms / first,
             "rows": month.rows,
             "parts": month.parts,
