@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keytrail.query.catalog import METRICS
+from keytrail.query.catalog import SHARES
 from keytrail.query.request import Query, Scope, day_range
 from keytrail.query.run import run
 from keytrail.store.tables import histogram_bucket, histogram_range
@@ -16,7 +16,7 @@ from tests.oracle.records import SECOND, Record
 from tests.oracle.strategies import ORGS
 from tests.query.shops import Arrival, Shops, arrivals
 
-SHARES = {"p50_latency": 50, "p90_latency": 90, "p95_latency": 95, "p99_latency": 99}
+PERCENTS = {"p50_latency": 50, "p90_latency": 90, "p95_latency": 95, "p99_latency": 99}
 FIRST, LAST = date(2026, 3, 1), date(2026, 3, 3)
 MIDNIGHT = 1772323200  # 2026-03-01 UTC
 
@@ -69,7 +69,7 @@ def percentiles(shops: Shops) -> dict[str, float]:
             spans=day_range(FIRST, LAST, "Asia/Kathmandu"),
             zone="Asia/Kathmandu",
             dimensions=(),
-            metrics=("hits", *SHARES),
+            metrics=("hits", *PERCENTS),
         ),
     )
     assert len(answer.plan.segments) > 1
@@ -85,7 +85,7 @@ def test_nearest_rank_within_a_bucket(shops: Shops, case: tuple[list[Record], Ar
     local_start, local_end = MIDNIGHT - 20_700, MIDNIGHT - 20_700 + 3 * 86_400
     counted = [r.latency_total for r in found if local_start <= r.timestamp // SECOND < local_end]
     assert numbers.get("hits", 0) == len(counted)
-    for name, percent in SHARES.items() if counted else ():
+    for name, percent in PERCENTS.items() if counted else ():
         exact = nearest_rank(counted, percent)
         low, high = histogram_range(histogram_bucket(exact))
         assert numbers[name] == (low + high) / 2
@@ -94,8 +94,14 @@ def test_nearest_rank_within_a_bucket(shops: Shops, case: tuple[list[Record], Ar
     assert percentiles(shops) == numbers
 
 
-def test_share_of_hits_is_never_rounded_up() -> None:
-    """The SQL multiplies with a double: 0.99 times a multiple of 100 must not come out above the whole number."""
-    for name, percent in SHARES.items():
-        share = float(METRICS[name].sql.split("p_hits * ")[1].split(",")[0])
-        assert all(n * share <= n * percent // 100 for n in range(100, 1_000_000, 100))
+@pytest.mark.parametrize("share", SHARES)
+def test_share_of_hits_is_never_rounded_up(shops: Shops, share: float) -> None:
+    """The engine multiplies with a double: 0.99 times a multiple of 100 must not come out above the whole number."""
+    percent = round(share * 100)
+    sql = (
+        f"SELECT number, quantileExactWeighted({share})(value, weight) AS found FROM ("
+        f"SELECT number, 0 AS value, number * {percent} AS weight FROM numbers(1, 10000) UNION ALL "
+        f"SELECT number, 1 AS value, number * {100 - percent} AS weight FROM numbers(1, 10000)) "
+        "GROUP BY number HAVING found != 0"
+    )
+    assert shops.product.query(sql) == []

@@ -8,7 +8,7 @@ import pytest
 from keytrail.query import raw
 from keytrail.query.raw import places, rows_at
 from keytrail.query.records import Place
-from keytrail.query.request import Filter, Query, Scope
+from keytrail.query.request import ALL_TIME, Filter, Query, Scope
 from keytrail.query.zones import Span
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product, product
@@ -19,12 +19,14 @@ ONE = Record(timestamp=START * SECOND, org_id="mine", api_id="api-1", path="/0",
 RECORDS = [replace(ONE, timestamp=ONE.timestamp + n // 2 * 10**6, path=f"/{n}") for n in range(10)]
 RECORDS[9] = replace(RECORDS[9], org_id="theirs")
 RECORDS[4] = replace(RECORDS[4], api_id="api-2")
+# Of two days, so that no short stretch has a page of them.
+SPREAD = [replace(ONE, timestamp=(START - n * 37 * 60) * SECOND, org_id="spread", path=f"/{n}") for n in range(1, 80)]
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     with product(tmp_path_factory.mktemp("store")) as started:
-        started.put_lines([to_json(record).encode() for record in RECORDS])
+        started.put_lines([to_json(record).encode() for record in (*RECORDS, *SPREAD)])
         yield started
 
 
@@ -56,6 +58,18 @@ def test_a_page(running: Product) -> None:
     assert read(running, question(limit=3)) == ["/8", "/7", "/6"]
     assert read(running, question(limit=3, offset=7)) == ["/1", "/0"]
     assert read(running, question(limit=3, offset=9)) == []
+
+
+@pytest.mark.parametrize("first_rows", [0, 30, 1_000])
+def test_pages_are_looked_for_back_from_the_end(
+    running: Product, first_rows: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(raw, "FIRST_ROWS", first_rows)
+    spans = (Span((START - 3 * 86_400) * 1000, (START - 40_000) * 1000), Span((START - 30_000) * 1000, ALL_TIME.end))
+    expected = [f"/{n}" for n in range(1, 80) if not 30_000 < n * 37 * 60 <= 40_000]
+    for offset in range(0, 84, 7):
+        page = read(running, question(org="spread", spans=spans, limit=7, offset=offset))
+        assert page == expected[offset : offset + 7], offset
 
 
 def test_stretches_and_filters(running: Product) -> None:

@@ -138,7 +138,7 @@ def _merge(part: Part) -> str:
     name = _contribution(part)
     if part.merge == "name":
         return f"argMax({latest('of_p_named_at', name)})"
-    return f"{part.merge}({name})"
+    return f"{part.merge}{part.levels}({name})"
 
 
 def _contribution(part: Part) -> str:

@@ -131,24 +131,27 @@ def _mean(part: str) -> str:
     return f"{part} / greatest(p_hits, 1)"
 
 
-def _percentile(share: float, histogram: str) -> str:
-    # The least bucket that holds at least this share of the hits, and the middle of its range; see `store/tables.py`.
-    keys, sums = f"mapKeys({histogram})", f"arrayCumSum(mapValues({histogram}))"
-    bucket = f"toInt64({keys}[arrayFirstIndex(n -> n >= p_hits * {share}, {sums})])"
+SHARES: Final = (0.5, 0.9, 0.95, 0.99)
+"""The percentiles that can be asked for, as shares."""
+
+
+def _percentile(buckets: str, place: int) -> str:
+    # The middle of the bucket's range; see `store/tables.py`.
+    bucket = f"toInt64({buckets}[{place}])"
     shift = f"greatest(intDiv({bucket}, 16) - 1, 0)"
     return f"(({bucket} - {shift} * 16) * pow(2, {shift}) + (pow(2, {shift}) - 1) / 2)"
 
 
-def _percentiles(name: str, meaning: str, histogram: str) -> list[Metric]:
+def _percentiles(name: str, meaning: str, buckets: str) -> list[Metric]:
     return [
         Metric(
             f"p{round(share * 100)}_{name}",
             f"{round(share * 100)}th percentile of {meaning}, within 3.2 %",
-            _percentile(share, histogram),
-            (histogram, "p_hits"),
+            _percentile(buckets, place),
+            (buckets,),
             "ms",
         )
-        for share in (0.5, 0.9, 0.95, 0.99)
+        for place, share in enumerate(SHARES, 1)
     ]
 
 
@@ -200,8 +203,8 @@ METRICS: Final[dict[str, Metric]] = {
             ("p_upstream_min", "p_upstream_min_fine"),
             "ms",
         ),
-        *_percentiles("latency", "latency", "p_histogram"),
-        *_percentiles("upstream_latency", "upstream latency", "p_upstream_histogram"),
+        *_percentiles("latency", "latency", "p_percentiles"),
+        *_percentiles("upstream_latency", "upstream latency", "p_upstream_percentiles"),
         Metric("latency_histogram", "hits by bucket of latency", "p_histogram", ("p_histogram",), HISTOGRAM),
         Metric(
             "upstream_latency_histogram",

@@ -7,6 +7,7 @@ import hashlib
 from dataclasses import dataclass
 from typing import Final
 
+from keytrail.query.catalog import SHARES
 from keytrail.store.tables import HISTOGRAM_SQL
 
 PATH: Final = "{path}"
@@ -30,6 +31,8 @@ class Part:
         columns: Dimension columns that it needs beyond measures.
         of_hits: Only hits contribute.
         empty: What it is in a row that no record contributes to, where the engine gives nothing; "" where it gives 0.
+        levels: Parameters of the function.
+        of_arrays: In a row of a rollup it is taken of the elements of arrays.
     """
 
     name: str
@@ -41,6 +44,8 @@ class Part:
     columns: tuple[str, ...] = ("code",)
     of_hits: bool = True
     empty: str = ""
+    levels: str = ""
+    of_arrays: bool = False
 
     def expression(
         self, path: str = "", *, raw: bool, only_hits: bool, to_merge: bool = False, grouped: bool = True
@@ -62,13 +67,13 @@ class Part:
         may_be_empty = bool(conditions) or (to_merge and not grouped)
         empty = "OrNull" if self.function in {"min", "max"} and may_be_empty else ""
         # Of what is counted once, the values themselves are merged, not their number.
-        state = "State" if to_merge and self.function == "uniqExact" else ""
-        suffix = state + ("If" if conditions else "")
+        state = "State" if to_merge and self.merge.endswith("Merge") else ""
+        suffix = state + ("Array" if self.of_arrays and not raw else "") + ("If" if conditions else "")
         arguments = [
             (self.raw if raw else self.rollup).replace(PATH, path),
             *([" AND ".join(conditions)] if conditions else []),
         ]
-        return f"{self.function}{empty}{suffix}({', '.join(arguments)})"
+        return f"{self.function}{empty}{suffix}{self.levels}({', '.join(arguments)})"
 
     def finished(self, sql: str, *, only_hits: bool) -> str:
         """What metrics see of the aggregate: with other records than hits, there may have been none to take it of."""
@@ -125,6 +130,23 @@ def _distinct(name: str, *columns: str, condition: str = "") -> Part:
     return Part(name, "uniqExact", what, what, condition, "uniqExactMerge", columns=("code", *columns))
 
 
+def _percentile_buckets(name: str, column: str, rollup: str) -> Part:
+    """The buckets of the percentiles: of each the least that holds at least that share of the hits.
+
+    Not taken of a merged histogram: to merge maps takes half as long again as to count in one table a group.
+    """
+    return Part(
+        name,
+        "quantilesExactWeighted",
+        f"{HISTOGRAM_SQL.replace('latency', column)}, toUInt64(1)",
+        f"mapKeys({rollup}), mapValues({rollup})" if rollup else "",
+        merge="quantilesExactWeightedMerge",
+        columns=("code",) if rollup else (column, "code"),
+        levels=f"({', '.join(map(str, SHARES))})",
+        of_arrays=True,
+    )
+
+
 PARTS: Final[dict[str, Part]] = {
     part.name: part
     for part in (
@@ -158,6 +180,8 @@ PARTS: Final[dict[str, Part]] = {
             merge="sumMap",
             columns=("upstream_latency", "code"),
         ),
+        _percentile_buckets("p_percentiles", "latency", "latency_histogram"),
+        _percentile_buckets("p_upstream_percentiles", "upstream_latency", ""),
         Part("p_histogram", "sumMap", f"map({HISTOGRAM_SQL}, toUInt64(1))", "latency_histogram", merge="sumMap"),
         _named("p_alias", "alias"),
         _named("p_api_name", "api_name"),

@@ -1,7 +1,8 @@
 """Single requests as they are stored, latest first.
 
 Reading is in two parts, as a row is wide: first where the wanted rows are, by a few narrow columns, then these rows,
-a bounded number at a time. So a page costs no more than its rows, and what arrives in between moves nothing.
+a bounded number at a time. So a page costs no more than its rows, and what arrives in between moves nothing. The first
+pages are looked for in ever longer stretches back from the end of the range, as those of `records.py` are.
 """
 
 from collections.abc import Iterator, Sequence
@@ -10,13 +11,16 @@ from typing import Any, Final
 from keytrail.query.build import conditions, instant, within
 from keytrail.query.join import join
 from keytrail.query.kept import all_kept, read_rows
-from keytrail.query.records import Place
+from keytrail.query.records import Place, windows
 from keytrail.query.request import Query
 from keytrail.query.statement import Statement
 from keytrail.query.zones import Span
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.store.client import Engine
 from keytrail.store.raw_rows import RawRows
+
+FIRST_ROWS: Final = 1_000
+"""Rows that are looked for stretch by stretch; whoever wants more would read most of the range anyway."""
 
 ROWS_AT_ONCE: Final = 500
 """Rows that one statement reads whole: a row with a recorded request and response may have 128 kB."""
@@ -38,16 +42,27 @@ def places(engine: Engine, query: Query) -> list[Place]:
         return []
     joined = join(engine, query)
 
-    def read(rows: RawRows) -> list[Place]:
+    def read_from(rows: RawRows, spans: tuple[Span, ...], limit: int | None, offset: int) -> list[Place]:
         statement = Statement()
         sql = (
             f"SELECT toUnixTimestamp64Milli(time), batch_id, seq FROM {rows.source(statement.bind_hidden)} "
-            f"WHERE {' AND '.join(conditions(joined, statement))} AND ({within(query.spans, 'time', 3, statement)}) "
+            f"WHERE {' AND '.join(conditions(joined, statement))} AND ({within(spans, 'time', 3, statement)}) "
             "ORDER BY time DESC, batch_id DESC, seq DESC"
         )
-        if query.limit is not None:
-            sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
+        if limit is not None:
+            sql += f" LIMIT {statement.bind(limit, 'UInt64')} OFFSET {statement.bind(offset, 'UInt64')}"
         return [Place(*row) for row in engine.query(statement.raw(sql), statement.parameters).rows]
+
+    def read(rows: RawRows) -> list[Place]:
+        wanted = None if query.limit is None else query.offset + query.limit
+        if wanted is None or wanted > FIRST_ROWS:
+            return read_from(rows, query.spans, query.limit, query.offset)
+        found: list[Place] = []
+        for stretch in windows(query.spans, query.spans[-1].end):
+            found += read_from(rows, stretch, wanted - len(found), 0)
+            if len(found) == wanted:
+                break
+        return found[query.offset :]
 
     with all_kept(engine, query.spans):
         return read_rows(engine, query.spans, read)

@@ -244,14 +244,26 @@ def _before(cursor: str, search: Search) -> Place:
 
 
 def _windows(spans: tuple[Span, ...], before: Place | None) -> Iterator[tuple[Span, ...]]:
-    """The range in stretches, newest first: short ones where a page is most likely to be full."""
+    """The range in stretches, as far as a page may reach."""
+    end = _soon() + DAY
+    return windows(spans, min(end, before.time + 1) if before else end)
+
+
+def _soon() -> int:
+    return round((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
+
+
+def windows(spans: tuple[Span, ...], end: int) -> Iterator[tuple[Span, ...]]:
+    """A range in stretches, newest first: short ones where a page is most likely to be full.
+
+    Args:
+        spans: The range.
+        end: Where it ends at the latest, ms since the epoch; not included.
+    """
     if not spans:
         return
-    first = spans[0].start
-    now = round((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
-    end = min(spans[-1].end, now + DAY)
-    if before:
-        end = min(end, before.time + 1)
+    first, now = spans[0].start, _soon()
+    end = min(spans[-1].end, end)
     length = _FIRST_WINDOW
     # What gateways with a fast clock wrote comes first, and is mostly nothing.
     start = now if end > now else end - length
