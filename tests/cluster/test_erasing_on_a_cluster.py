@@ -10,7 +10,7 @@ from keytrail.errors import StoreAway, StoreError
 from keytrail.store import erasing
 from keytrail.store.erased import Subject
 from keytrail.store.erasing import Erasing
-from keytrail.store.tables import RAW
+from keytrail.store.tables import RAW, ROLLUPS
 from keytrail.store.turns import Turns
 from tests.cluster.conftest import product_on
 from tests.cluster.front import CLUSTER
@@ -109,7 +109,6 @@ def test_sums_without_raw_rows_go_to_their_shard(filled: Product, server: Server
     carried = [one for one in carried if one.startswith("INSERT INTO by_")]
     spread = {one.split()[2]: "parallel_distributed_insert_select = 0" in one for one in carried}
     assert spread == {
-        f"{table}_rebuilt": table in {"by_key_15m", "by_key_day"}
-        for table in ("by_key_15m", "by_key_day", "by_client_15m", "by_client_day", "by_api_15m", "by_api_day")
+        f"{rollup.table}_rebuilt": rollup.table in {"by_key_15m", "by_key_day", "by_caller_day"} for rollup in ROLLUPS
     }
     assert ADDRESS not in everything(filled)
