@@ -39,7 +39,12 @@ def test_command(keytrail: Keytrail, tmp_path: Path) -> None:
     # 1,000 a second, 31 days, 65 bytes each.
     assert f"{1000 * 86_400 * 31 * 65 / 1e9:12,.1f} GB  single records, 30 days\n" in ran.out
     assert ran.out.endswith("1 processor keeps up with 3,000 requests a second; queries need some beside them\n")
-    assert keytrail("size", "1000", "--json").json()["raw"] == 1000 * 86_400 * 31 * 65
+    told = keytrail("size", "1000", "--json").json()
+    assert (told["raw"], told["cold"]) == (1000 * 86_400 * 31 * 65, 0)
+    (tmp_path / "keytrail.toml").write_text('[store]\ncold = "cold"\n[retention]\ncold_days = 90\n', encoding="utf-8")
+    assert keytrail("size", "1000", "--json").json()["cold"] == 1000 * 86_400 * 60 * 35
+    more = f"{1000 * 86_400 * 60 * 35 / 1e9:12,.1f} GB  beside it, in store.cold: single records of 60 days more\n"
+    assert more in keytrail("size", "1000").out
     (tmp_path / "keytrail.toml").write_text("[retention]\nraw_days = 0\nrollup_months = 0\n", encoding="utf-8")
     ran = keytrail("size", "1000")
     assert (ran.status, "set retention first" in ran.err) == (2, True)

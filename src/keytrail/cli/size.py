@@ -14,6 +14,8 @@ RAW_BYTES: Final = 65
 """Of a record with geo and without recorded requests, when its day is merged: at low rates, less at higher ones."""
 RECORDED_BYTES: Final = 50
 """More, of a record with a recorded request and response, bodies dropped."""
+COLD_BYTES: Final = 35
+"""Of a record of a cold day; `make bench ARGS=cold`."""
 ROW_BYTES: Final = 40
 HISTOGRAM_BYTES: Final = 4.5
 """More, of a row of a rollup, for the square root of its requests: its histogram has that many buckets, about."""
@@ -36,6 +38,7 @@ class Size:
     Attributes:
         raw: Single records.
         recorded: Recorded requests and responses.
+        cold: Cold days, where `store.cold` is; not part of the total.
         quarters: Sums by quarter of an hour.
         days: Sums by day.
         total: All of it, with room for what is not merged yet.
@@ -45,6 +48,7 @@ class Size:
 
     raw: int
     recorded: int
+    cold: int
     quarters: int
     days: int
     total: int
@@ -60,6 +64,7 @@ def size_of(
     endpoints: int,
     recorded: bool,
     raw_days: int,
+    cold_days: int = 0,
     recorded_days: int,
     rollup_months: int,
     free_share: float,
@@ -73,6 +78,7 @@ def size_of(
         endpoints: Different endpoints (with method and code) in a day.
         recorded: Requests and responses are recorded.
         raw_days: Days for which single records are kept, beside today.
+        cold_days: Days for which they are kept in all, the older ones as cold days; 0 is no longer than `raw_days`.
         recorded_days: Days for which recorded requests are kept, beside today.
         rollup_months: Months for which sums are kept, beside this one.
         free_share: Share of the disk that is kept free.
@@ -93,6 +99,7 @@ def size_of(
     return Size(
         raw=round(raw),
         recorded=round(messages),
+        cold=round(a_day * max(cold_days - raw_days, 0) * COLD_BYTES),
         quarters=round(quarters),
         days=round(daily),
         total=round(total),
@@ -120,8 +127,12 @@ def size(
     as_json: AsJson = False,
 ) -> None:
     """Estimate disk and processors for a rate, with the settings of retention."""
-    keeps = settings_of(config).retention
-    if not keeps.raw_days or not keeps.rollup_months or (recorded and not keeps.recorded_days):
+    settings = settings_of(config)
+    keeps = settings.retention
+    in_all = (keeps.rollup_months + 1) * 30 if keeps.cold_days is None else keeps.cold_days
+    cold_days = in_all if settings.store.cold else 0
+    for_ever = bool(settings.store.cold) and not cold_days
+    if not keeps.raw_days or not keeps.rollup_months or (recorded and not keeps.recorded_days) or for_ever:
         raise typer.BadParameter("what is kept for ever has no size: set retention first")
     found = size_of(
         rate,
@@ -130,6 +141,7 @@ def size(
         endpoints=endpoints,
         recorded=recorded,
         raw_days=keeps.raw_days,
+        cold_days=cold_days,
         recorded_days=keeps.recorded_days,
         rollup_months=keeps.rollup_months,
         free_share=keeps.free_share,
@@ -148,5 +160,8 @@ def size(
         ("disk", f"disk of which {keeps.free_share:.0%} stay free"),
     ):
         typer.echo(f"{getattr(found, name) / 1e9:12,.1f} GB  {what}")
+    if cold_days:
+        more = cold_days - keeps.raw_days
+        typer.echo(f"{found.cold / 1e9:12,.1f} GB  beside it, in store.cold: single records of {more} days more")
     cores = "1 processor keeps" if found.cores == 1 else f"{found.cores} processors keep"
     typer.echo(f"{cores} up with {rate * peak:,.0f} requests a second; queries need some beside them")
