@@ -45,6 +45,7 @@ format: setup ## Put the code in its format and fix what can be fixed
 	@$(BIN)/ruff format --quiet
 
 bench: setup ## Measure throughput and latency
+	@scripts/setup-system $(VENV) bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 lock: setup ## Write requirements.lock again from pyproject.toml (ARGS=--upgrade for newer releases)

@@ -10,6 +10,7 @@ import pkgutil
 import sys
 import tempfile
 import time
+import traceback
 from pathlib import Path
 
 import benchmarks
@@ -31,14 +32,27 @@ def main() -> None:
         # PostgreSQL's server runs as a user of its own.
         Path(folder).chmod(0o755)
         Path(os.environ.setdefault("BENCH_STORES", folder)).mkdir(parents=True, exist_ok=True)
-        for name in sys.argv[1:] or known:
-            began = time.monotonic()
-            print(f"== {name}", flush=True)
-            SAID.clear()
-            module = importlib.import_module(f"benchmarks.{name}")
-            results.keep(name, module.__doc__ or "", module.run(), SAID)
-            results.write_page()
-            print(f"   … {time.monotonic() - began:.0f} s", flush=True)
+        failed = [name for name in sys.argv[1:] or known if not measured(name)]
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}")
+
+
+def measured(name: str) -> bool:
+    """Run one and keep its figures; whether it ran through. If not, those before it stay."""
+    began = time.monotonic()
+    print(f"== {name}", flush=True)
+    SAID.clear()
+    module = importlib.import_module(f"benchmarks.{name}")
+    try:
+        figures = module.run()
+    except (Exception, SystemExit):
+        # Hours of the others must not be lost for it.
+        traceback.print_exc()
+        return False
+    results.keep(name, module.__doc__ or "", figures, SAID)
+    results.write_page()
+    print(f"   … {time.monotonic() - began:.0f} s", flush=True)
+    return True
 
 
 main()
