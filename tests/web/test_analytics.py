@@ -290,6 +290,13 @@ def test_rows_as_a_file(running: Product) -> None:
     assert lines == rows(running, asked, ADMIN, "?org=of-files")
     parquet = pq.read_table(io.BytesIO(file("parquet")))
     assert parquet.select(["path", "hits"]).to_pylist() == [{"path": "/p", "hits": 2}, {"path": '=1+"2"', "hits": 1}]
+    # Without an order or a limit it is a stream of all rows, in the order of the dimensions.
+    streamed = {**DAY, "metrics": ["hits", "latency_histogram"], "dimensions": ["path"]}
+    assert file("csv", streamed).decode().splitlines()[1:] == [
+        '"/p",2,"[{""from"":50,""to"":51,""hits"":2}]"',
+        '"\'=1+""2""",1,"[{""from"":40,""to"":41,""hits"":1}]"',
+    ]
+    assert [json.loads(line)["path"] for line in file("ndjson", streamed).splitlines()] == ["/p", '=1+"2"']
     nothing = {"from": "2020-01-01", "to": "2020-01-01", "dimensions": ["path"]}
     assert file("csv", nothing).decode().splitlines() == ['"path","hits"']
     by_link = running.http.get(

@@ -3,7 +3,7 @@
 `ask` is what `/api/v1/query` and the pages call.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -27,6 +27,9 @@ RAW_LIMITS: Final = {
 """Bounds of a statement that only raw rows can answer: rows, bytes, seconds."""
 
 MOST_STEPS: Final = 20_000
+
+PAGE_ROWS: Final = 20_000
+"""Rows of a page of all rows: fewer make the engine add up more often, more take more memory."""
 
 Row = dict[str, Any]
 
@@ -75,6 +78,24 @@ def ask(engine: Engine, scope: Scope, question: Question) -> Reply:
         StoreError: The engine failed.
     """
     return _Desk(engine, scope, question).reply()
+
+
+def pages(engine: Engine, scope: Scope, question: Question) -> Iterator[list[Row]]:
+    """All rows of a question in the order of its dimensions, a bounded number at a time; at least one page.
+
+    Each page is a statement of its own, as an open stream of the engine would hold everything and keep a reader busy.
+    The numbers of a row are those of the instant at which its page is read; no row comes twice.
+
+    Args:
+        engine: Where the answer comes from.
+        scope: What the asker may see.
+        question: The question; its order, limit and offset don't count, and it has neither steps nor a comparison.
+
+    Raises:
+        TooCostly: It would take more rows, memory or time than a question may.
+        StoreError: The engine failed.
+    """
+    return _Desk(engine, scope, question).pages()
 
 
 def bounded(engine: Engine, query: Query) -> Answer:
@@ -135,6 +156,18 @@ class _Desk:
                 earlier: Sequence[Row | None] = self._undivided(question.compare.spans)
                 rows = [self._with(row, old) for row, old in _side_by_side(rows, earlier)]
         return Reply(rows, total, self._totals() if question.totals else None, self._statements)
+
+    def pages(self) -> Iterator[list[Row]]:
+        """All rows, page by page; see `pages`."""
+        order = tuple(Order(name) for name in self._question.dimensions)
+        # Once for all pages: they are of one directory.
+        query = replace(join(self._engine, self._base), order=order, limit=PAGE_ROWS)
+        while True:
+            found = bounded(self._engine, query).rows
+            yield [self._shown(row) for row in found]
+            if len(found) < PAGE_ROWS:
+                return
+            query = replace(query, after=self._key(found[-1]))
 
     def _run(self, query: Query) -> Answer:
         answer = bounded(self._engine, query)

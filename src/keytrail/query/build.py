@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
 from keytrail.query.parts import HIT, PARTS, Part, latest
@@ -50,8 +51,11 @@ def build(query: Query, chosen: Plan, rows: RawRows | None = None) -> tuple[str,
     if groups:
         sql += f" GROUP BY {', '.join(groups)}"
     # A group of nothing but hits has one; without groups there is a row even of nothing.
-    if query.having_hits and not (only_hits and groups):
-        sql += " HAVING p_hits > 0"
+    having = ["p_hits > 0"] if query.having_hits and not (only_hits and groups) else []
+    if query.after is not None:
+        having.append(_behind(query, query.after, statement))
+    if having:
+        sql += f" HAVING {' AND '.join(having)}"
     if query.order:
         sql += " ORDER BY " + ", ".join(
             f"{_order_column(query, order.column)}{' DESC' if order.descending else ''}" for order in query.order
@@ -59,6 +63,13 @@ def build(query: Query, chosen: Plan, rows: RawRows | None = None) -> tuple[str,
     if query.limit is not None:
         sql += f" LIMIT {statement.bind(query.limit, 'UInt64')} OFFSET {statement.bind(query.offset, 'UInt64')}"
     return statement.level(sql, sources[0].clock) if len(sources) == 1 else sql, statement
+
+
+def _behind(query: Query, after: tuple[Any, ...], statement: Statement) -> str:
+    """That a row comes behind another; the engine asks it of rows before they are added up, and so reads fewer."""
+    names = ", ".join(_quoted("d_" + name) for name in query.dimensions)
+    bound = (statement.bind(value, DIMENSIONS[name].type) for name, value in zip(query.dimensions, after, strict=True))
+    return f"tuple({names}) > tuple({', '.join(bound)})"
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,7 +54,7 @@ def export(engine: Engine, search: Search, form: Form) -> Iterator[bytes]:
             yield from _ndjson(engine, search)
         else:
             tables = _tables(engine, search, form)
-            yield from _csv(tables) if form is Form.CSV else _parquet(tables)
+            yield from written(tables, form)
 
 
 # Columns, for CSV and Parquet.
@@ -101,6 +101,11 @@ def _last_of(table: pa.Table) -> After:
 
 def _plain(field: Any) -> Any:
     return pa.field(field.name, _NAMES if pa.types.is_dictionary(field.type) else field.type, nullable=True)
+
+
+def written(tables: Iterator[pa.Table], form: Form) -> Iterator[bytes]:
+    """Tables of one schema, at least one, as the bytes of a CSV or Parquet file, a piece for each."""
+    return _csv(tables) if form is Form.CSV else _parquet(tables)
 
 
 def _parquet(tables: Iterator[pa.Table]) -> Iterator[bytes]:

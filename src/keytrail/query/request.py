@@ -161,6 +161,7 @@ class Query:
         having_hits: Leave out rows without a hit.
         limit: Rows of the page; None is all.
         offset: Rows before the page.
+        after: Only rows behind this one in the order of all dimensions: its value of each; None begins with the first.
         joined: What it is read with beside records (`join.py` finds it); None is not yet found.
     """
 
@@ -175,6 +176,7 @@ class Query:
     having_hits: bool = True
     limit: int | None = None
     offset: int = field(default=0)
+    after: tuple[Any, ...] | None = None
     joined: Joined | None = None
 
     def __post_init__(self) -> None:

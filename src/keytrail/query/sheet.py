@@ -1,15 +1,16 @@
 """The rows of an answer as CSV, NDJSON or Parquet."""
 
 import io
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Final
 
 import msgspec
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
-from keytrail.query.export import Form, neutral
+from keytrail.query.catalog import DIMENSIONS, HISTOGRAM, INSTANT, METRICS
+from keytrail.query.export import Form, neutral, written
 
 
 def sheet(rows: Sequence[dict[str, Any]], columns: Iterable[str], form: Form) -> bytes:
@@ -45,7 +46,41 @@ def _flat(row: dict[str, Any], before: str) -> Iterable[tuple[str, Any]]:
             yield before + name, value
 
 
-def _column(values: list[Any], form: Form) -> Any:
+def _column(values: list[Any], form: Form, kind: Any = None) -> Any:
     if form is Form.CSV:
         values = [msgspec.json.encode(one).decode() if isinstance(one, list) else one for one in values]
-    return pa.array(values)
+    return pa.array(values, kind)
+
+
+_DIMENSION: Final = {"String": pa.string(), "Int64": pa.int64(), "Bool": pa.bool_()}
+_BUCKETS: Final = pa.list_(pa.struct([(name, pa.int64()) for name in ("from", "to", "hits")]))
+
+
+def sheets(pages: Iterator[list[dict[str, Any]]], columns: Sequence[str], form: Form) -> Iterator[bytes]:
+    """Pages of rows without nested numbers as one file, a piece for each page.
+
+    Args:
+        pages: Rows as they are for JSON; at least one page, which may have none.
+        columns: Names of the dimensions and metrics, in order.
+        form: What the bytes are to be.
+    """
+    if form is Form.NDJSON:
+        return (sheet(rows, (), form) for rows in pages)
+    types = {name: _type(name, form) for name in columns}
+    tables = (
+        # No page may have types of its own, such as where nothing is known in it.
+        pa.table({name: _column([row[name] for row in rows], form, kind) for name, kind in types.items()})
+        for rows in pages
+    )
+    return written(tables, form)
+
+
+def _type(name: str, form: Form) -> Any:
+    if name in DIMENSIONS:
+        return _DIMENSION[DIMENSIONS[name].type]
+    metric = METRICS[name]
+    if metric.unit == HISTOGRAM:
+        return pa.string() if form is Form.CSV else _BUCKETS
+    if metric.unit == INSTANT or name.startswith("latest_"):
+        return pa.string()
+    return pa.int64() if metric.counts or name.startswith(("min_", "max_")) else pa.float64()

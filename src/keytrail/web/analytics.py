@@ -9,20 +9,21 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
-from keytrail.query.ask import Reply, ask
+from keytrail.query.ask import Reply, ask, pages
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
 from keytrail.query.describe import catalogue
 from keytrail.query.export import Form
 from keytrail.query.question import FIELDS, Question, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.run import Answer
-from keytrail.query.sheet import sheet
+from keytrail.query.sheet import sheet, sheets
 from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
 from keytrail.web.auth import Principal, require
 from keytrail.web.body import read_body
 from keytrail.web.export import MEDIA_TYPES
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.streamed import Streamed
 from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 256 * 1024
@@ -59,6 +60,9 @@ CONDITION_SCHEMA: Final = {
     ]
 }
 EDGES_SCHEMA: Final = {"type": "object", "required": ["from", "to"], "properties": {key: {} for key in ("from", "to")}}
+_BOUNDED: Final = ("limit", "offset", "order", "step", "compare")
+"""Fields with which a file is not streamed: its rows are in an order, or have parts, that only all of them give."""
+
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "metrics": {"type": "array", "items": {"type": "string", "enum": list(METRICS)}},
     "dimensions": {"type": "array", "items": {"type": "string", "enum": list(DIMENSIONS)}, "maxItems": 3},
@@ -212,6 +216,21 @@ def _answered(request: Request, asker: Principal, org: str, form: str, fields: A
     question = parse(fields, default_zone=state.settings.timezone)
     if form not in {"", "json", *(known.value for known in Form)}:
         raise RequestError(f"format: one of json, {', '.join(known.value for known in Form)}")
+    if form not in {"", "json"} and question.dimensions and not any(fields.get(name) for name in _BOUNDED):
+        return Streamed(
+            sheets(
+                pages(state.engine, asker.narrowed(org), question),
+                [*question.dimensions, *question.metrics],
+                Form(form),
+            ),
+            what="a question",
+            request_id=request.state.request_id,
+            media_type=MEDIA_TYPES[Form(form)],
+            headers={
+                "Content-Disposition": f'attachment; filename="query.{form}"',
+                **state.coverage.headers(question.range.spans),
+            },
+        )
     reply = ask(state.engine, asker.narrowed(org), question)
     if form in {known.value for known in Form}:
         columns = [*(["step"] if question.step else []), *question.dimensions, *question.metrics]
