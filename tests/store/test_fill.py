@@ -20,6 +20,7 @@ from keytrail.store import migrate as migrate_module
 from keytrail.store.client import EmbeddedEngine
 from keytrail.store.fill import FILLS
 from keytrail.store.migrate import migrate, migrations
+from keytrail.store.raw_rows import cold_days
 from keytrail.store.retention import Pruning
 from keytrail.store.verify import verify
 from tests.oracle.records import SECOND, Record, to_json
@@ -115,6 +116,20 @@ def test_of_days_whose_records_are_gone_others_answer_or_nobody(tmp_path: Path) 
         assert hits(store, "key") == (counted("api_key"), ["by_key_day"])
         with pytest.raises(RequestError, match=f"single records of {DAYS[0].date()}"):
             hits(store, "oauth_client")
+
+
+def test_cold_days_are_made_of_their_files(tmp_path: Path) -> None:
+    with product(tmp_path, store__cold="cold") as store:
+        assert store.put_lines([to_json(record).encode() for record in RECORDS]).stored == len(RECORDS)
+        store.came_in_time()
+        Pruning(store.parts.engine, store.parts.writer, Retention(raw_days=20), None, Metrics()).run(TODAY)
+        assert [one.day for one in cold_days(store.parts.engine)] == [DAYS[0].date()]
+        store.parts.engine.command(f"ALTER TABLE migrations DELETE WHERE version = {NEW} SETTINGS mutations_sync = 2")
+    # Else the sums of these days would be made of nothing.
+    with pytest.raises(RequestError, match=r"store\.cold does not say where"), product(tmp_path):
+        pass
+    with product(tmp_path, store__cold="cold") as store:
+        knows_callers(store, since=DAYS[0])
 
 
 class Breaking:

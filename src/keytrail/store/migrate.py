@@ -14,6 +14,7 @@ from typing import Final
 from keytrail.errors import SchemaError, StoreError
 from keytrail.store.client import Engine
 from keytrail.store.fill import FILLS
+from keytrail.store.raw_rows import find_cold
 from keytrail.store.turns import Turns
 
 _TABLE: Final = """CREATE TABLE IF NOT EXISTS migrations (
@@ -46,6 +47,7 @@ def migrate(engine: Engine) -> list[str]:
 
     Raises:
         SchemaError: The store was made by a newer version, or a statement failed; the message names it.
+        NoLongerKept: Something is to be made of cold days, and the settings do not say where these are.
     """
     for statement in engine.layout.over(_TABLE):
         engine.command(statement)
@@ -74,6 +76,8 @@ def _apply(engine: Engine, known: list[tuple[int, str, list[str]]], applied: set
                 raise SchemaError(f"migration {number:04} {name}: {error}") from error
         if number not in FILLS:
             _note(engine, number, name)
+    # Cold days are a part of what new rollups are made of.
+    find_cold(engine)
     for number, name, _ in missing:
         if number in FILLS:
             FILLS[number](engine)
