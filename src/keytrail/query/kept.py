@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from keytrail.errors import NoLongerKept, StoreAway, StoreError
 from keytrail.query.request import ALL_TIME
-from keytrail.query.zones import DAY, Span
+from keytrail.query.zones import DAY, Span, to_instant
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, ROLLUP_ROWS, kept_since
 from keytrail.store.raw_rows import RawRows, raw_rows
@@ -16,6 +16,9 @@ T = TypeVar("T")
 
 ROLLUPS_KEPT_FOR: Final = 59 * DAY
 """Rollups are kept for two months at least (`retention.rollup_months`): only older ranges have to be looked up, ms."""
+
+_LONGEST: Final = timedelta(hours=1)
+"""More than a reading takes: what is kept must still be when it ends."""
 
 _TRIES: Final = 3
 
@@ -65,12 +68,22 @@ def all_kept(engine: Engine, spans: Sequence[Span], *, raw: bool = True) -> Iter
         NoLongerKept: Some are no longer kept; names the day.
     """
     first = min((span.start for span in spans if span.start > ALL_TIME.start), default=None)
-    if first is None or (not raw and first > datetime.now(UTC).timestamp() * 1000 - ROLLUPS_KEPT_FOR):
+    if first is None or first >= (_raw_since() if raw else _now() - ROLLUPS_KEPT_FOR):
         yield
         return
     _look_up(engine, first, raw=raw)
     yield
     _look_up(engine, first, raw=raw)
+
+
+def _raw_since() -> int:
+    """From when on there are raw rows in any case: neither age nor a full disk takes today or yesterday away."""
+    yesterday = (datetime.now(UTC) + _LONGEST).date() - timedelta(days=1)
+    return to_instant(datetime(yesterday.year, yesterday.month, yesterday.day, tzinfo=UTC))
+
+
+def _now() -> int:
+    return to_instant(datetime.now(UTC))
 
 
 def _look_up(engine: Engine, first: int, *, raw: bool) -> None:
