@@ -113,6 +113,29 @@ def test_a_slower_upstream_and_a_slower_gateway(shops: Shops) -> None:
     assert reply.errors["rows"] == []
 
 
+def test_names_are_the_later_ones_and_those_of_who_is_gone(shops: Shops) -> None:
+    refused = {"response_code": 403, "latency_upstream": 0}
+    records = [
+        *steady(-3600, 0, key=K1, alias="gone", **refused),
+        *steady(-3600, 0, 40, key=K2, alias="before", **refused),
+        *steady(0, 3600, 200, key=K2, alias="after", **refused),
+    ]
+    reply = found(shops, records, direction="better")
+    assert [(row["key"], row["alias"]) for row in reply.errors["rows"]] == [(K1, "gone"), (K2, "after")]
+
+
+def test_errors_alone_are_the_same_errors(shops: Shops) -> None:
+    calm = [one for key in (K1, K2) for one in steady(-3600, 3600, key=key)]
+    failing = steady(1800, 3600, 30, key=K2, response_code=502, latency_total=400)
+    whole = found(shops, calm + failing)
+    question = parse_changes(HOUR, default_zone="UTC")
+    alone = changes(shops.product.parts.engine, Scope(shops.org), question, errors_alone=True)
+    assert alone.errors == whole.errors
+    assert len(whole.errors["rows"]) == 1
+    assert (len(whole.latency["rows"]), alone.latency["rows"]) == (1, [])
+    assert (alone.groups, alone.judged) == (whole.groups, whole.judged)
+
+
 def test_a_consumer_whose_keys_were_rotated_is_one_culprit(shops: Shops) -> None:
     calm = [one for key in (K1, K2, K3) for one in steady(-3600, 3600, key=key)]
     # Too few of each key, and two of one consumer.

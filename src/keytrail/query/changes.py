@@ -269,15 +269,14 @@ class _Inquiry:
         return errors, {key: at for (kind, key), at in began.items() if kind == "slow"}
 
     def _names(self, keys: set[Key]) -> dict[Key, tuple[str, str]]:
-        if not keys:
-            return {}
         found: dict[Key, tuple[str, str]] = {}
         metrics = [metric for name, metric in _NAMED_BY if name in self._group]
-        among = _among(self._group, sorted(keys))
-        # The later range last: its names stand.
-        for spans in (self._question.baseline.spans, self._question.range.spans):
-            for row in self._run(self._query(spans, self._group, metrics, among=among)).rows:
-                found[self._key(row)] = (row.get("latest_alias", ""), row.get("latest_api_name", ""))
+        # The names of the later range stand; only what is not in it is looked for in the other.
+        for spans in (self._question.range.spans, self._question.baseline.spans):
+            if missing := sorted(keys - found.keys()):
+                asked = self._query(spans, self._group, metrics, among=_among(self._group, missing))
+                for row in self._run(asked).rows:
+                    found[self._key(row)] = (row.get("latest_alias", ""), row.get("latest_api_name", ""))
         return found
 
     def _key(self, row: Mapping[str, Any]) -> Key:
