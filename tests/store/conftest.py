@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.product import Product, product
+from tests.product import ADMIN, Product, product, token_entry
 from tests.store import cold_store as cold
 
 
@@ -15,7 +15,8 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
 @pytest.fixture(scope="module")
 def with_cold(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     """A store with a place for cold days."""
-    with product(tmp_path_factory.mktemp("store"), store__cold="cold") as running:
+    everything = token_entry(ADMIN, org="*", permissions=("admin", "analytics", "logs"))
+    with product(tmp_path_factory.mktemp("store"), tokens=[everything], store__cold="cold") as running:
         yield running
 
 

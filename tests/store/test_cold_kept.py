@@ -16,7 +16,7 @@ from keytrail.store.erasing import Erasing
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.upkeep import Upkeep
 from keytrail.store.verify import verify
-from tests.product import Product
+from tests.product import ADMIN, Product
 from tests.store.cold_store import KEEPS, KEYS, OLD, ORG, OTHER, RECORDS, Breaking, exported, files, folder
 from tests.store.test_backup import run_apart
 
@@ -124,8 +124,11 @@ with product(Path(sys.argv[1]), store__cold="cold") as store:
 
 
 def test_what_is_said_of_cold_days(cooled: Product) -> None:
-    told = cooled.parts.upkeep.told()["cold"]
     size = sum(file.stat().st_size for file in folder(cooled).path.iterdir())
-    assert told == {"days": 3, "from": str(OLD[0]), "rows": 3 * 35, "bytes": size}
-    shown = cooled.parts.metrics.text(requests=False).decode()
-    assert f"keytrail_cold_bytes {float(size)}" in shown
+    told = {"days": 3, "from": str(OLD[0]), "rows": 3 * 35, "bytes": size}
+    assert cooled.get("/api/v1/pipeline", ADMIN)["upkeep"]["cold"] == told
+    assert f"keytrail_cold_bytes {float(size)}" in cooled.http.get("/metrics").text
+    cooled.http.post("/signin", data={"token": ADMIN}, follow_redirects=False)
+    shown = cooled.http.get("/pipeline", headers={"Accept": "text/html"}).text
+    assert f"Cold days: 3 since {OLD[0]}," in shown
+    assert "105 records in" in shown
