@@ -88,7 +88,7 @@ def test_the_engine_is_away(fragile: Product, log: io.StringIO) -> None:
 
 
 def test_the_engine_refuses_a_statement(fragile: Product, log: io.StringIO) -> None:
-    for table in ("by_key_15m", "by_key_day"):
+    for table in ("by_key_15m", "by_key_day", "by_caller_day"):
         fragile.parts.engine.command(f"DROP TABLE {table}")
     check(send(fragile, OF_KEY), 500, log)
     check(send(fragile, f"{OF_KEY}?res=day"), 500, log)
