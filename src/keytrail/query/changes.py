@@ -10,6 +10,7 @@ Both are sums: the contributions of all groups together are the whole change.
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import sqrt
+from operator import itemgetter
 from typing import Any, Final
 
 from keytrail.errors import TooCostly
@@ -68,7 +69,7 @@ class Counts:
 
     def slow(self, edge: int | None) -> int:
         """Hits in buckets beyond `edge`; none are slow where there is no edge."""
-        return 0 if edge is None else sum(n for bucket, n in self.histogram.items() if bucket > edge)
+        return 0 if edge is None else sum([n for bucket, n in self.histogram.items() if bucket > edge])
 
     def add(self, row: Mapping[str, Any]) -> None:
         """Count a row of the engine in."""
@@ -77,10 +78,19 @@ class Counts:
         if row["error"]:
             origin = row["error_origin"]
             self.errors[origin] = self.errors.get(origin, 0) + int(row["error"])
-        for bucket, count in (row.get("latency_histogram") or {}).items():
-            self.histogram[int(bucket)] = self.histogram.get(int(bucket), 0) + int(count)
+        if found := row.get("latency_histogram"):
+            self._add_histogram(found)
         self.latency += row.get("latency", 0.0) * hits
         self.upstream += row.get("upstream_latency", 0.0) * hits
+
+    def _add_histogram(self, found: dict[int, int]) -> None:
+        # Nearly every group is one row, and there are tens of thousands: theirs is taken as it is.
+        if not self.histogram:
+            self.histogram = found
+            return
+        self.histogram = dict(self.histogram)
+        for bucket, count in found.items():
+            self.histogram[bucket] = self.histogram.get(bucket, 0) + count
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +148,7 @@ class _Inquiry:
         self._scope = scope
         self._question = question
         self._group = question.group
+        self._key_of = itemgetter(*question.group)
         self._statements: list[Answer] = []
         self._now = self._counted(question.range.spans)
         self._before = self._counted(question.baseline.spans)
@@ -280,7 +291,8 @@ class _Inquiry:
         return found
 
     def _key(self, row: Mapping[str, Any]) -> Key:
-        return tuple(row[name] for name in self._group)
+        key: Key = self._key_of(row)
+        return key
 
     def _slow_share(self, counts: Counts) -> float:
         return counts.slow(self._edge) / counts.hits if counts.hits else 0.0

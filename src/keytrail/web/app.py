@@ -42,6 +42,7 @@ from keytrail.web.ui import changed, components, flow, log_pages, pages, people,
 from keytrail.web.ui.ask import Names
 from keytrail.web.ui.errors import error_page
 from keytrail.web.ui.packing import Packed
+from keytrail.web.ui.panels import Underway
 
 log = structlog.get_logger("keytrail.web")
 
@@ -100,6 +101,7 @@ def make_service(
     app.state.upkeep = keeper
     app.state.coverage = Coverage(engine, app.state.operations)
     app.state.names = Names()
+    app.state.underway = Underway()
     problems.install(app, error_page)
     for module in (
         compatible,

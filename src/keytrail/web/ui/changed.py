@@ -33,7 +33,7 @@ from keytrail.web.ui import charts, figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_failed, see_requests
 from keytrail.web.ui.pages import AtDesk, gaps_of, show
-from keytrail.web.ui.panels import Panel, asked, once
+from keytrail.web.ui.panels import Panel, Underway, asked, once
 from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings
 
@@ -63,13 +63,22 @@ class Choice:
 def changed(request: Request, desk: AtDesk) -> Response:
     """Who contributes how much to the change in errors and in p95, against a baseline."""
     names: Names = request.app.state.names
+    underway: Underway = request.app.state.underway
     zone_name, baseline = desk.state.range.zone, _baseline(desk)
     asks = _asked(desk, baseline, ROWS)
     question = parse_changes(asks, default_zone=zone_name)
 
     def told_by(group: tuple[str, ...], *, errors_alone: bool = False) -> Callable[[], Row]:
         one = replace(question, group=group)
-        return once(lambda: content(one, changes(desk.engine, desk.scope, one, errors_alone=errors_alone)))
+
+        def tell() -> Row:
+            return content(one, changes(desk.engine, desk.scope, one, errors_alone=errors_alone))
+
+        # Where panels come after their page, each is a request whose present is a moment later: it is no part of this.
+        period = desk.state.range
+        same = (desk.scope, baseline, period.start, period.end, period.zone, repr(question.filters))
+        how = (group, question.direction, question.least_hits, errors_alone)
+        return once(lambda: underway.get((*same, *how), tell))
 
     # A key's refusals are spread over endpoints, and an upstream's failures over keys: apart, they may pass for chance.
     told = told_by(question.group)

@@ -1,7 +1,8 @@
 """A panel: a part of a page that is asked for, shown, refreshed and fails by itself."""
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -30,6 +31,43 @@ def once(make: Callable[[], Made]) -> Callable[[], Made]:
         return made[0]
 
     return get
+
+
+class Underway:
+    """What several requests need at the same time: panels that come after their page are asked for one by one.
+
+    The first makes it, and who asks meanwhile waits for that. Nothing is kept, so no answer is older than its making.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._making: dict[Hashable, Future[Any]] = {}
+
+    def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
+        """What is being made under a key, or else made now.
+
+        Args:
+            key: What it is, and for whom.
+            make: Makes it; what it raises reaches everybody who waits.
+        """
+        with self._lock:
+            underway = self._making.get(key)
+            mine: Future[Made] = underway or Future()
+            if underway is None:
+                self._making[key] = mine
+        if underway is not None:
+            return mine.result()
+        try:
+            made = make()
+        except BaseException as error:
+            mine.set_exception(error)
+            raise
+        else:
+            mine.set_result(made)
+            return made
+        finally:
+            with self._lock:
+                del self._making[key]
 
 
 @dataclass(frozen=True, slots=True)
