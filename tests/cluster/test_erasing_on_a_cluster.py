@@ -49,8 +49,8 @@ def store(server: Server) -> Iterator[Product]:
     ("at", "done"),
     [
         ("requests_local ON CLUSTER 'kt' DELETE", True),
-        ("by_key_day_local ON CLUSTER 'kt' REPLACE", False),
-        ("ALTER TABLE consumers ON CLUSTER 'kt'", False),
+        pytest.param("by_key_day_local ON CLUSTER 'kt' REPLACE", False, marks=pytest.mark.long),
+        pytest.param("ALTER TABLE consumers ON CLUSTER 'kt'", False, marks=pytest.mark.long),
     ],
 )
 def test_broken_off_and_run_again(filled: Product, at: str, done: bool) -> None:  # noqa: F811

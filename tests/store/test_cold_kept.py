@@ -70,7 +70,14 @@ def test_counts_stay_in_cold_days(cooled: Product) -> None:
     assert again.raw == 0
 
 
-@pytest.mark.parametrize("at", ["INSERT INTO FUNCTION", "erased_rows", "cold_days True"])
+@pytest.mark.parametrize(
+    "at",
+    [
+        pytest.param("INSERT INTO FUNCTION", marks=pytest.mark.long),
+        "erased_rows",
+        pytest.param("cold_days True", marks=pytest.mark.long),
+    ],
+)
 def test_killed_while_a_cold_day_was_rewritten(cooled: Product, at: str) -> None:
     engine, writer = cooled.parts.engine, cooled.parts.writer
     for after in (False, True):

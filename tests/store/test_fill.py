@@ -151,11 +151,11 @@ class Breaking:
 @pytest.mark.parametrize(
     "at",
     [
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS by_caller_day_view",
-        "CREATE MATERIALIZED VIEW IF NOT EXISTS by_client_15m_view",
-        "INSERT INTO by_client_15m_rebuilt",
+        pytest.param("CREATE MATERIALIZED VIEW IF NOT EXISTS by_caller_day_view", marks=pytest.mark.long),
+        pytest.param("CREATE MATERIALIZED VIEW IF NOT EXISTS by_client_15m_view", marks=pytest.mark.long),
+        pytest.param("INSERT INTO by_client_15m_rebuilt", marks=pytest.mark.long),
         "ALTER TABLE by_client_day REPLACE",
-        "INSERT INTO by_caller_day_rebuilt",
+        pytest.param("INSERT INTO by_caller_day_rebuilt", marks=pytest.mark.long),
         f"'version': {NEW}",
     ],
 )
