@@ -29,7 +29,7 @@ from tests.oracle.sums import (
 
 # A hundred days of hours, and up to sixty records, take their time on a busy machine.
 UNHURRIED = settings(
-    deadline=None, max_examples=40, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 RESOLUTIONS: tuple[Step, ...] = ("hour", "day", "month")
 

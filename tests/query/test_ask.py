@@ -26,7 +26,7 @@ from tests.query.test_sums import stocked
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 UNHURRIED = settings(
-    deadline=None, max_examples=20, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=12, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 # What rollups have, and what only raw rows have: with one of the latter, no rollup would be read.
 ROLLED = tuple(name for name in METRICS if name.startswith("latest") is False and "upstream_latency_h" not in name)
@@ -135,7 +135,7 @@ def test_rows_and_totals(
     assert counts == sorted(counts, reverse=True)
 
 
-@settings(UNHURRIED, max_examples=15)
+@settings(UNHURRIED, max_examples=8)
 @given(
     stocked(), st.sampled_from(((), ("api",), ("kind", "method"), ("tag",))), st.sampled_from(("hour", "day", "month"))
 )

@@ -24,7 +24,7 @@ MIDNIGHT = 1772323200  # 2026-03-01 UTC
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 UNHURRIED = settings(
-    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=8, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 # Below 32 ms a bucket is one value; powers of two are where a bucket begins.

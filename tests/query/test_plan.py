@@ -22,7 +22,7 @@ from tests.oracle.strategies import ZONES, day_ranges
 QUARTER = 15 * MINUTE
 SECONDS = {rollup.table: rollup.seconds for rollup in ROLLUPS}
 
-UNHURRIED = settings(deadline=None, max_examples=100, suppress_health_check=[HealthCheck.too_slow])
+UNHURRIED = settings(deadline=None, max_examples=50, suppress_health_check=[HealthCheck.too_slow])
 
 OF_A_KEY = Filter("key", "in", ["k"])
 

@@ -36,7 +36,7 @@ from tests.query.shops import PAGE_SIZE, Arrival, Shops, arrivals, in_one
 pytestmark = pytest.mark.filterwarnings("ignore:Generating overly large repr")
 
 UNHURRIED = settings(
-    deadline=None, max_examples=30, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
+    deadline=None, max_examples=15, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large]
 )
 
 
@@ -134,7 +134,7 @@ def test_seed_endpoints(shops: Shops, case: tuple[Question, Arrival], data: st.D
             assert total == len(rows)
 
 
-@settings(UNHURRIED, max_examples=10)
+@settings(UNHURRIED, max_examples=6)
 @given(stocked(), orders())
 def test_sorted_series(shops: Shops, case: tuple[Question, Arrival], order: tuple[str | None, int | None]) -> None:
     """Steps of one number stay in time order, whichever way is asked for."""
@@ -168,7 +168,7 @@ GROUPS: dict[tuple[str, ...], tuple[Callable[..., list[Row]], dict[str, str]]] =
 }
 
 
-@settings(UNHURRIED, max_examples=25)
+@settings(UNHURRIED, max_examples=12)
 @given(stocked())
 @example((Question("UTC", date(2024, 2, 28), date(2024, 3, 1), []), []))
 def test_every_family_of_rollups(shops: Shops, case: tuple[Question, Arrival]) -> None:

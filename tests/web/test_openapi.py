@@ -134,7 +134,7 @@ def as_it_is(_: schemathesis.SerializationContext, value: Any) -> bytes:
 
 @settings(
     deadline=None,
-    max_examples=15,
+    max_examples=8,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
