@@ -9,7 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from benchmarks import traffic
+from benchmarks import scale, traffic
 from benchmarks.measure import at, peak_memory, say, server, times
 from keytrail.cli.wiring import assembled
 from keytrail.collect.batch import make_batch
@@ -19,11 +19,10 @@ from keytrail.config import load
 from keytrail.demo.world import NO_KEY, ORG_ID, build_world
 from keytrail.query.ask import ask as answer
 from keytrail.query.question import parse
-from keytrail.query.request import Filter, Query, Scope, day_range
+from keytrail.query.request import Filter, Query, Scope
 from keytrail.query.run import run as ask
 from keytrail.store.tables import RAW
 from keytrail.web.auth import hash_token
-from keytrail.web.rows import METRICS
 
 RECORDS = 3_000_000
 TOKEN = "benchmark"
@@ -69,16 +68,8 @@ def busy_keys(count: int) -> list[str]:
 
 
 def question(key: str, days: int) -> Query:
-    """The question of which endpoints a key called."""
-    today = datetime.now(UTC).date()
-    return Query(
-        scope=Scope(ORG_ID),
-        spans=day_range(today - timedelta(days=days), today, "Asia/Kolkata"),
-        zone="Asia/Kolkata",
-        dimensions=("path", "api"),
-        metrics=METRICS,
-        filters=(Filter("key", "in", [key]), Filter("kind", "is", "rest")),
-    )
+    """The question of which endpoints a key called, in a zone whose days are not those of the rollups."""
+    return scale.question(key, org=ORG_ID, days=days, zone="Asia/Kolkata")
 
 
 def in_engine(engine: Any) -> dict[str, float]:

@@ -21,7 +21,7 @@ from keytrail.query.request import Filter, Query, Scope, day_range
 from keytrail.query.run import rows_to_read
 from keytrail.query.run import run as ask
 from keytrail.store.client import INSERT_SETTINGS, Engine
-from keytrail.store.merging import AGE_DAYS
+from keytrail.store.merging import BY_DAY_AFTER_SECONDS
 from keytrail.store.tables import DAY_SECONDS, RAW, ROLLUPS
 from keytrail.web.auth import hash_token
 from keytrail.web.rows import METRICS
@@ -90,7 +90,7 @@ def fill(engine: Engine, traffic: Traffic, *, batch: str = "scale") -> float:
     return time.perf_counter() - began
 
 
-_MERGED_AFTER_DAYS: Final = AGE_DAYS // 86_400
+_MERGED_AFTER_DAYS: Final = BY_DAY_AFTER_SECONDS // 86_400
 _MERGES_AT_MOST: Final = 120.0
 
 
@@ -241,13 +241,13 @@ _KEYS_ASKED: Final = 20
 _TIMES_ASKED: Final = 10
 
 
-def question(key: str) -> Query:
+def question(key: str, *, org: str = ORG, days: int = DAYS, zone: str = "UTC") -> Query:
     """The question of which endpoints a key called."""
     today = datetime.now(UTC).date()
     return Query(
-        scope=Scope(ORG),
-        spans=day_range(today - timedelta(days=DAYS), today, "UTC"),
-        zone="UTC",
+        scope=Scope(org),
+        spans=day_range(today - timedelta(days=days), today, zone),
+        zone=zone,
         dimensions=("path", "api"),
         metrics=METRICS,
         filters=(Filter("key", "in", [key]), Filter("kind", "is", "rest")),

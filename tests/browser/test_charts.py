@@ -51,18 +51,16 @@ def test_a_click_on_a_bar_filters_by_what_it_counts(tab: Tab) -> None:
 def test_a_legend_leads_to_what_has_most_of_it(opened: Open) -> None:
     seen = opened("/")
     page = seen.page
-    page.locator("#p-latency .legend a", has_text="p99").click()
-    page.wait_for_url("**/endpoints?sort=-p99_latency")
-    seen.settled()
-    expect(page.locator("th[aria-sort=descending]")).to_have_text("p99")
-    page.go_back()
-    seen.settled()
-    page.locator("#p-time .legend a", has_text="gateway").click()
-    page.wait_for_url("**/endpoints?sort=-gateway_overhead")
-    seen.settled()
-    expect(page.locator("th[aria-sort=descending]")).to_have_text("Gateway")
-    page.go_back()
-    seen.settled()
+    for panel, series, sort, column in (
+        ("latency", "p99", "p99_latency", "p99"),
+        ("time", "gateway", "gateway_overhead", "Gateway"),
+    ):
+        page.locator(f"#p-{panel} .legend a", has_text=series).click()
+        page.wait_for_url(f"**/endpoints?sort=-{sort}")
+        seen.settled()
+        expect(page.locator("th[aria-sort=descending]")).to_have_text(column)
+        page.go_back()
+        seen.settled()
     page.locator("#p-traffic .legend a", has_text="period before").click()
     page.wait_for_url("**from=*")
     seen.settled()

@@ -2,7 +2,7 @@
 
 from playwright.sync_api import Page
 
-from tests.browser.conftest import Open
+from tests.browser.conftest import Open, Seen
 
 EVERY = 10_000
 """Milliseconds between two refreshes."""
@@ -17,13 +17,19 @@ def hide(page: Page, *, hidden: bool) -> None:
     )
 
 
-def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
+def watched(opened: Open) -> tuple[Seen, Page, list[str]]:
+    """The overview under a clock of the test's own, and the panels that are asked for from then on."""
     seen = opened(token="a-token-of-the-tests")
     page = seen.page
     page.clock.install()
     seen.goto("/")
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url.rpartition("panel=")[2]))
+    return seen, page, asked
+
+
+def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
+    seen, page, asked = watched(opened)
     with page.expect_request("**panel=traffic"):
         page.clock.run_for(EVERY)
     seen.settled()
@@ -52,12 +58,7 @@ def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
 
 
 def test_a_refresh_keeps_what_somebody_points_at(opened: Open) -> None:
-    seen = opened(token="a-token-of-the-tests")
-    page = seen.page
-    page.clock.install()
-    seen.goto("/")
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url.rpartition("panel=")[2]))
+    seen, page, asked = watched(opened)
     page.locator("#p-traffic h2").hover()
     with page.expect_request("**panel=latency"):
         page.clock.run_for(EVERY)

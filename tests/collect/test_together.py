@@ -55,6 +55,16 @@ def sealed(running: Product) -> Source:
     return source
 
 
+def take_again(server: Server, running: Product, source: Source) -> None:
+    """Let others take what a killed worker held, until all of it is let go of."""
+    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
+    again = Source(connect(url), name="again", owner="again", store_id=source.store_id)
+    again.free_leases_of(source.store_id)
+    again.close()
+    with collecting(running.parts.collectors):
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+
+
 def test_small_batches_go_in_together(running: Product) -> None:
     source = sealed(running)
     with collecting(running.parts.collectors):
@@ -114,12 +124,7 @@ def test_taken_by_another_after_the_insert(server: Server, running: Product) -> 
         with pytest.raises(Killed):
             one._together.store(first)
     assert running.query("SELECT count() FROM requests") == [(len(LISTS) * EACH,)]
-    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
-    again = Source(connect(url), name="again", owner="again", store_id=source.store_id)
-    again.free_leases_of(source.store_id)
-    again.close()
-    with collecting(running.parts.collectors):
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+    take_again(server, running, source)
     assert counts(running) == {len(LISTS) * EACH}
     assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
     metrics = running.http.get("/metrics").text
@@ -134,12 +139,7 @@ def test_taken_by_another_after_the_ledger(server: Server, running: Product) -> 
     first = source.take()
     assert first is not None
     running.parts.writer.write(chunk_of(source.name, first, one._read(first), first.attempt))
-    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
-    again = Source(connect(url), name="again", owner="again", store_id=source.store_id)
-    again.free_leases_of(source.store_id)
-    again.close()
-    with collecting(running.parts.collectors):
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+    take_again(server, running, source)
     assert counts(running) == {len(LISTS) * EACH}
     told = Ledger(running.parts.engine).batches(limit=99)
     ends = ("attempt", "taken", "stored", "rejected", "duplicate")

@@ -79,18 +79,12 @@ class Counts:
             origin = row["error_origin"]
             self.errors[origin] = self.errors.get(origin, 0) + int(row["error"])
         if found := row.get("latency_histogram"):
-            self._add_histogram(found)
+            # Nearly every group is one row, and there are tens of thousands: theirs is taken as it is, not copied.
+            if self.histogram:
+                _count_in(found := dict(found), self.histogram)
+            self.histogram = found
         self.latency += row.get("latency", 0.0) * hits
         self.upstream += row.get("upstream_latency", 0.0) * hits
-
-    def _add_histogram(self, found: dict[int, int]) -> None:
-        # Nearly every group is one row, and there are tens of thousands: theirs is taken as it is.
-        if not self.histogram:
-            self.histogram = found
-            return
-        self.histogram = dict(self.histogram)
-        for bucket, count in found.items():
-            self.histogram[bucket] = self.histogram.get(bucket, 0) + count
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +142,7 @@ class _Inquiry:
         self._scope = scope
         self._question = question
         self._group = question.group
-        self._key_of = itemgetter(*question.group)
+        self._key: Callable[[Row], Key] = itemgetter(*question.group)
         self._statements: list[Answer] = []
         self._now = self._counted(question.range.spans)
         self._before = self._counted(question.baseline.spans)
@@ -290,10 +284,6 @@ class _Inquiry:
                     found[self._key(row)] = (row.get("latest_alias", ""), row.get("latest_api_name", ""))
         return found
 
-    def _key(self, row: Mapping[str, Any]) -> Key:
-        key: Key = self._key_of(row)
-        return key
-
     def _slow_share(self, counts: Counts) -> float:
         return counts.slow(self._edge) / counts.hits if counts.hits else 0.0
 
@@ -371,9 +361,13 @@ def _total(counts: Iterable[Counts]) -> Counts:
         total.hits += one.hits
         for origin, errors in one.errors.items():
             total.errors[origin] = total.errors.get(origin, 0) + errors
-        for bucket, hits in one.histogram.items():
-            total.histogram[bucket] = total.histogram.get(bucket, 0) + hits
+        _count_in(total.histogram, one.histogram)
     return total
+
+
+def _count_in(counted: dict[int, int], more: Mapping[int, int]) -> None:
+    for bucket, hits in more.items():
+        counted[bucket] = counted.get(bucket, 0) + hits
 
 
 def _p95_bucket(histogram: Mapping[int, int]) -> int | None:

@@ -3,14 +3,13 @@
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from keytrail.query.joined import Directory, Joined, Templates
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.statement import Statement
-from keytrail.query.zones import to_instant
+from keytrail.query.zones import midnight
 from keytrail.store.client import Engine
 from keytrail.store.consumers import KINDS
 from keytrail.store.kept import CALLERS, kept_since
@@ -52,7 +51,7 @@ def _since(engine: Engine) -> int:
     """From when on there are sums by caller, ms since the epoch: noted before the store was opened, and read once."""
     if engine not in _callers_since:
         day = kept_since(engine, CALLERS)
-        _callers_since[engine] = to_instant(datetime(day.year, day.month, day.day, tzinfo=UTC))
+        _callers_since[engine] = midnight(day)
     return _callers_since[engine]
 
 

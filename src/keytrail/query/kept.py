@@ -7,7 +7,7 @@ from typing import Final, TypeVar
 
 from keytrail.errors import NoLongerKept, StoreAway, StoreError
 from keytrail.query.request import ALL_TIME
-from keytrail.query.zones import DAY, Span, to_instant
+from keytrail.query.zones import DAY, Span, midnight, to_instant, to_moment
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, ROLLUP_ROWS, kept_since
 from keytrail.store.raw_rows import RawRows, raw_rows
@@ -79,7 +79,7 @@ def all_kept(engine: Engine, spans: Sequence[Span], *, raw: bool = True) -> Iter
 def _raw_since() -> int:
     """From when on there are raw rows in any case: neither age nor a full disk takes today or yesterday away."""
     yesterday = (datetime.now(UTC) + _LONGEST).date() - timedelta(days=1)
-    return to_instant(datetime(yesterday.year, yesterday.month, yesterday.day, tzinfo=UTC))
+    return midnight(yesterday)
 
 
 def _now() -> int:
@@ -88,9 +88,9 @@ def _now() -> int:
 
 def _look_up(engine: Engine, first: int, *, raw: bool) -> None:
     since = kept_since(engine, RAW_ROWS if raw else ROLLUP_ROWS)
-    begun = datetime.fromtimestamp(first / 1000, UTC)
-    if begun >= datetime(since.year, since.month, since.day, tzinfo=UTC):
+    if first >= midnight(since):
         return
+    begun = to_moment(first, UTC)
     if raw:
         raise NoLongerKept(
             f"this needs single records of {begun.date()}, and those from before {since} are no longer kept "

@@ -18,7 +18,7 @@ from keytrail.query.records import Search, where_of
 from keytrail.query.statement import Statement
 from keytrail.query.zones import HOUR
 from keytrail.store.client import Engine
-from keytrail.store.raw_rows import ColdDay, RawRows, raw_rows
+from keytrail.store.raw_rows import ORDER, ColdDay, RawRows, raw_rows
 from keytrail.store.tables import RAW
 
 T = TypeVar("T")
@@ -183,7 +183,7 @@ def _of_file(search: Search, written: Written, rows: RawRows, block: _Block) -> 
     )
     sql = (
         f"SELECT {', '.join(written.columns)} FROM {rows.files_of([block.day], statement.bind_hidden)} WHERE {where} "
-        f"ORDER BY {_ORDER} SETTINGS {written.settings}"
+        f"ORDER BY {ORDER} SETTINGS {written.settings}"
     )
     return sql, statement
 
@@ -199,13 +199,9 @@ def _of_table(
         where += f" AND {_behind(after, statement)}"
     sql = (
         f"SELECT {', '.join(written.columns)} FROM {RAW} WHERE {where} "
-        f"ORDER BY {_ORDER} LIMIT {PAGE_ROWS} SETTINGS {_READING}, {written.settings}"
+        f"ORDER BY {ORDER} LIMIT {PAGE_ROWS} SETTINGS {_READING}, {written.settings}"
     )
     return sql, statement
-
-
-# The identity stands last, so that rows with the same key and time have an order, too.
-_ORDER: Final = "org_id, toStartOfHour(time), api_key, time, batch_id, seq"
 
 
 def _behind(after: After, statement: Statement) -> str:

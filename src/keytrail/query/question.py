@@ -24,7 +24,7 @@ DEFAULT_RANGE: Final = "last_24_hours"
 
 FIELDS: Final = {
     "metrics": "names of metrics; `hits` if not given",
-    "dimensions": "names of up to 3 dimensions to split by; none gives one row",
+    "dimensions": f"names of up to {MOST_DIMENSIONS} dimensions to split by; none gives one row",
     "filter": "a condition, see below",
     "from": "first day (YYYY-MM-DD) or instant (RFC 3339); included",
     "to": "last day, included, or an instant, not included",

@@ -100,7 +100,7 @@ def days(first: date, last: date, where: tzinfo) -> tuple[Span, ...]:
 
     More than one stretch only where a clock was set back over midnight (St John's until 2011, at 00:01).
     """
-    start, end = _clock(first), _clock(last + timedelta(days=1))
+    start, end = midnight(first), midnight(last + timedelta(days=1))
     found: list[Span] = []
     # Offsets are less than a day, so a day more on both sides holds every instant of the local days.
     for stretch, offset in _stretches(Span(start - DAY, end + DAY), where):
@@ -142,8 +142,8 @@ def _cut(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:
     return Steps(tuple(index), tuple(pieces), tuple(owners))
 
 
-def _clock(day: date) -> int:
-    """Milliseconds that a clock has gone since 1970-01-01 00:00 when it shows the start of a day."""
+def midnight(day: date) -> int:
+    """Milliseconds from 1970-01-01 00:00 on a clock to when it shows the start of a day; in UTC its instant."""
     return (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
 
 
@@ -192,9 +192,9 @@ def _next(shown: datetime, step: Step) -> int:
     """The clock's next step, in ms as `_clock` counts them."""
     match step:
         case Step.MONTH:
-            return _clock((shown.date().replace(day=28) + timedelta(days=4)).replace(day=1))
+            return midnight((shown.date().replace(day=28) + timedelta(days=4)).replace(day=1))
         case Step.DAY:
-            return _clock(shown.date() + timedelta(days=1))
+            return midnight(shown.date() + timedelta(days=1))
         case Step.HOUR | Step.MINUTE:
             length = HOUR if step is Step.HOUR else MINUTE
             return (to_instant(shown) // length + 1) * length

@@ -19,6 +19,7 @@ from keytrail.store.cold import PART, STRUCTURE, Cold
 from keytrail.store.kept import Partition
 from keytrail.store.raw_rows import (
     COLUMNS,
+    ORDER,
     Bound,
     ColdDay,
     cold_days,
@@ -43,7 +44,6 @@ _WRITING: Final = (
     "max_bytes_before_external_sort = 200000000"
 )
 _AS_LONG_AS_IT_TAKES: Final = {"max_execution_time": 0}
-_ORDER: Final = "org_id, toStartOfHour(time), api_key, time, batch_id, seq"
 _CONTENT: Final = f"count(), sum(cityHash64({COLUMNS}))"
 _OF_DAY: Final = (
     "time >= toDateTime64({day:Date}, 3, 'UTC') AND time < toDateTime64({day:Date}, 3, 'UTC') + INTERVAL 1 DAY"
@@ -147,7 +147,7 @@ class Cooling:
         # It changes no table, so it must not keep what is stored waiting for the handle that does.
         engine.query(
             f"INSERT INTO FUNCTION file({{working:String}}, 'Parquet', {{structure:String}}) "
-            f"{selected} ORDER BY {_ORDER} SETTINGS {_WRITING}",
+            f"{selected} ORDER BY {ORDER} SETTINGS {_WRITING}",
             bound,
             _AS_LONG_AS_IT_TAKES,
         )

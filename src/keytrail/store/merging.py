@@ -8,17 +8,18 @@ from typing import Final
 
 from keytrail.store.tables import DAY_SECONDS, ROLLUPS, Rollup
 
-AGE_DAYS: Final = 259_200
-"""Seconds after which parts of a rollup by day are merged: each time the whole month is written again."""
-AGE_15M: Final = 86_400
-"""Seconds after which a month of quarters of an hour is merged, if nothing has come to it meanwhile."""
+BY_DAY_AFTER_SECONDS: Final = 259_200
+"""When parts of a rollup by day are merged: each time the whole month is written again."""
+BY_15M_AFTER_SECONDS: Final = 86_400
+"""When a month of quarters of an hour is merged, if nothing has come to it meanwhile."""
 
 
 def merge_old_parts(rollup: Rollup) -> str:
     """The statement that makes the engine merge a rollup's old parts."""
     daily = rollup.seconds == DAY_SECONDS
+    after = BY_DAY_AFTER_SECONDS if daily else BY_15M_AFTER_SECONDS
     return (
-        f"ALTER TABLE {rollup.table} MODIFY SETTING min_age_to_force_merge_seconds = {AGE_DAYS if daily else AGE_15M}, "
+        f"ALTER TABLE {rollup.table} MODIFY SETTING min_age_to_force_merge_seconds = {after}, "
         f"min_age_to_force_merge_on_partition_only = {0 if daily else 1}"
     )
 

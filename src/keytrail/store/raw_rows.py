@@ -19,6 +19,8 @@ from keytrail.store.kept import Partition, partitions
 from keytrail.store.tables import COLD_DAYS, RAW, column_types
 
 COLUMNS: Final = ", ".join(column_types())
+ORDER: Final = "org_id, toStartOfHour(time), api_key, time, batch_id, seq"
+"""The order of the table, and of files; the identity last, so that rows with the same key and time have one, too."""
 
 ALL_TIME: Final = (0, 2**53)
 """All instants, ms since the epoch."""
@@ -52,7 +54,7 @@ class ColdDay:
     @property
     def start(self) -> int:
         """Its first instant, ms since the epoch."""
-        return round(datetime(self.day.year, self.day.month, self.day.day, tzinfo=UTC).timestamp() * 1000)
+        return _begins(self.day)
 
 
 def cold_days(engine: Engine) -> list[ColdDay]:
@@ -164,8 +166,12 @@ def raw_rows(engine: Engine, stretches: Sequence[tuple[int, int]]) -> RawRows:
 
 def rows_of_days(engine: Engine, start: date, end: date) -> RawRows:
     """Where the raw rows of the days from one until before another are."""
-    first, last = (round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) for day in (start, end))
-    return raw_rows(engine, [(first, last)])
+    return raw_rows(engine, [(_begins(start), _begins(end))])
+
+
+def _begins(day: date) -> int:
+    """The first instant of a day, ms since the epoch."""
+    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
 
 
 def _touched(day: ColdDay, stretches: Sequence[tuple[int, int]]) -> bool:

@@ -99,7 +99,7 @@ def verify(engine: Engine, writer: Writer) -> Verified:
         StoreError: The engine can't.
     """
     days = cold_days(engine)
-    damaged = [one for one in days if not _is_whole(engine, one)]
+    damaged = _damaged(engine, days)
     rows = _differing(engine, damaged)
     if rows:
         with writer.paused():
@@ -118,10 +118,13 @@ def verify(engine: Engine, writer: Writer) -> Verified:
     )
 
 
-def _is_whole(engine: Engine, day: ColdDay) -> bool:
-    """Whether the file of a cold day is there, byte for byte."""
+def _damaged(engine: Engine, days: Sequence[ColdDay]) -> list[ColdDay]:
+    """The cold days whose file is not there, byte for byte."""
     cold = engine.cold
-    return cold is not None and cold.sizes().get(day.file) == day.size and cold.sha256(day.file) == day.sha256
+    if cold is None:
+        return list(days)
+    sizes = cold.sizes()
+    return [one for one in days if sizes.get(one.file) != one.size or cold.sha256(one.file) != one.sha256]
 
 
 def _raw_rows(engine: Engine, damaged: Sequence[ColdDay]) -> tuple[str, Bound]:

@@ -8,12 +8,11 @@ import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
-from itertools import chain
 from typing import Annotated, Any, Final
 
 import msgspec
-from fastapi import APIRouter, Query
-from starlette.responses import Response, StreamingResponse
+from fastapi import APIRouter, Query, Request
+from starlette.responses import Response
 
 from keytrail.errors import RequestError
 from keytrail.query.raw import places, rows_at
@@ -28,6 +27,7 @@ from keytrail.web.compatible_answer import HEADERS, paging
 from keytrail.web.compatible_request import AtDesk, Desk, page
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.rows import NO_HIT, rfc3339
+from keytrail.web.streamed import Streamed
 
 MOST_RECORDS: Final = 100_000
 """Grade I: records of one answer. More than that is refused and not cut, as a script that asks for all would not see
@@ -74,6 +74,7 @@ router = APIRouter(tags=["compatible"], dependencies=WITH_TOKEN, responses={200:
 
 @router.get("/api/logs")
 def logs(
+    request: Request,
     at: AtDesk,
     start: Annotated[str | None, Query(description="First instant, in seconds since 1970.")] = None,
     end: Annotated[str | None, Query(description="Last instant, in seconds since 1970; included.")] = None,
@@ -105,9 +106,13 @@ def logs(
         raise RequestError(f"{total} records are more than {MOST_RECORDS} at once: ask for less time, or page by page")
     headers, pages = paging(at, question.spans, total, number, size)
     chunks = rows_at(at.engine, question, places(at.engine, question), _COLUMNS)
-    # The first ones now: a store that does not answer must be told by the status.
-    first = next(chunks, [])
-    return StreamingResponse(_body(chain([first], chunks), pages), headers=headers, media_type="application/json")
+    return Streamed(
+        _body(chunks, pages),
+        what="logs",
+        request_id=request.state.request_id,
+        headers=headers,
+        media_type="application/json",
+    )
 
 
 def _total(at: Desk, question: Question) -> int:

@@ -9,6 +9,7 @@ from starlette.datastructures import QueryParams
 
 from keytrail.errors import RequestError
 from keytrail.query.catalog import DIMENSIONS, OPERATORS, VERSIONLESS, Dimension
+from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
 from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
 from keytrail.query.zones import Span, days, to_instant, to_moment, zone
@@ -158,12 +159,12 @@ def _edge(name: str, text: str, zone_name: str) -> tuple[Span, ...]:
     try:
         if len(text) == _DAY_LENGTH:
             day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-            if not date(1970, 1, 1) <= day <= date(2200, 1, 1):
+            if not date(FIRST_YEAR, 1, 1) <= day <= date(LAST_YEAR, 1, 1):
                 raise ValueError(text)
             # A day that the zone skipped is the moment at which it would have been.
             return days(day, day, zone(zone_name)) or _moment(days(day, day + timedelta(1), zone(zone_name))[0].start)
         moment = datetime.fromisoformat(text.replace(" ", "+"))
-        if moment.tzinfo is None or not 1970 <= moment.year <= 2200:
+        if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
             raise ValueError(text)
         instant = to_instant(moment)
     except ValueError:
