@@ -1,8 +1,9 @@
-"""The tables: raw requests, the rollups on them, and the table of batches.
+"""The tables: raw requests and the rollups on them, whole; of all others the name.
 
 Raw rows are the truth. Each rollup is a materialized view on them: rows with equal dimensions within a bucket are
-added up. The numbered files in `sql/` are what a store is really made from and never change once released; a test
-holds them against what this module says. Measured costs and the reasons for this shape: `docs/architecture.md`.
+added up. The numbered files in `sql/` are what a store is really made from and never change once released; for raw
+requests and rollups a test holds them against what this module says. Measured costs and the reasons for this shape:
+`docs/architecture.md`.
 """
 
 from dataclasses import dataclass
@@ -210,191 +211,31 @@ def create_rollup(rollup: Rollup) -> tuple[str, str]:
     return table, view
 
 
-BATCHES: Final = "batches"
-REJECTS: Final = "rejects"
+# The small tables. Nothing is made from what the code knows of them, so their columns stand in `sql/` alone.
 
-CREATE_BATCHES: Final = f"""CREATE TABLE {BATCHES} (
-    batch_id String,
-    offset UInt64,
-    source LowCardinality(String),
-    origin String,
-    token String,
-    taken UInt32,
-    stored UInt32,
-    rejected UInt32,
-    reasons Map(LowCardinality(String), UInt32),
-    stored_by_org Map(String, UInt32),
-    oldest DateTime64(3, 'UTC'),
-    newest DateTime64(3, 'UTC'),
-    sealed_at DateTime64(3, 'UTC'),
-    written_at DateTime64(3, 'UTC'),
-    attempt UInt16,
-    next String
-)
-ENGINE = MergeTree
-ORDER BY (batch_id, offset)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
+BATCHES: Final = "batches"
 """What was written, batch by batch and chunk by chunk: the ledger, and the memory of what must not count twice."""
 
-
-CREATE_COLLECTION: Final = (
-    """CREATE TABLE identity (
-    store_id String,
-    made_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY store_id""",
-    """CREATE TABLE heartbeats (
-    source String,
-    sealed_at DateTime64(3, 'UTC')
-)
-ENGINE = ReplacingMergeTree(sealed_at)
-ORDER BY source
-SETTINGS non_replicated_deduplication_window = 10000""",
-    """CREATE TABLE gaps (
-    source String,
-    start DateTime64(3, 'UTC'),
-    end DateTime64(3, 'UTC'),
-    cause LowCardinality(String)
-)
-ENGINE = MergeTree
-ORDER BY (start, source)
-SETTINGS non_replicated_deduplication_window = 10000""",
-    """CREATE TABLE rejects (
-    batch_id String,
-    seq UInt32,
-    source LowCardinality(String),
-    list LowCardinality(String),
-    reason LowCardinality(String),
-    detail String,
-    digest String,
-    rejected_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-PARTITION BY toYYYYMM(rejected_at)
-ORDER BY (rejected_at, batch_id, seq)
-SETTINGS non_replicated_deduplication_window = 10000""",
-)
-"""Who this store is, when each source was last sealed, when it was not, and what was rejected."""
-
-
-CONSUMERS: Final = "consumers"
-
-CREATE_CONSUMERS: Final = f"""CREATE TABLE {CONSUMERS} (
-    org_id String,
-    version UInt64,
-    consumer String,
-    name String,
-    kind LowCardinality(String),
-    value String,
-    start DateTime64(3, 'UTC'),
-    end DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY (org_id, version)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
-"""Which key, OAuth client or tag belongs to which consumer (`store/consumers.py`)."""
-
-
-RETAINED: Final = "retained"
-
-CREATE_RETAINED: Final = f"""CREATE TABLE {RETAINED} (
-    what LowCardinality(String),
-    start DateTime64(3, 'UTC'),
-    why LowCardinality(String),
-    noted_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY (what, start)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
-"""From when on there are raw rows, rollups and recorded requests (`store/kept.py`)."""
-
-
-TEMPLATES: Final = "path_templates"
-
-CREATE_TEMPLATES: Final = f"""CREATE TABLE {TEMPLATES} (
-    org_id String,
-    version UInt64,
-    api_id String,
-    pattern String
-)
-ENGINE = MergeTree
-ORDER BY (org_id, version)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
-"""Which paths are one endpoint (`store/templates.py`)."""
-
-
-ERASED: Final = "erased"
-ERASED_ROWS: Final = "erased_rows"
-
-CREATE_ERASURE: Final = (
-    f"""CREATE TABLE {ERASED} (
-    erasure String,
-    kind LowCardinality(String),
-    salt String,
-    digest String,
-    org_id String,
-    start DateTime64(3, 'UTC'),
-    end DateTime64(3, 'UTC'),
-    anonymous String,
-    erased_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY (erased_at, erasure)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}""",
-    f"""CREATE TABLE {ERASED_ROWS} (
-    erasure String,
-    batch_id String,
-    rows UInt64
-)
-ENGINE = MergeTree
-ORDER BY (batch_id, erasure)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}""",
-)
-"""Who was erased, as digests (`store/erased.py`), and how many rows of which batch."""
-
-
 DUPLICATES: Final = "duplicates"
-
-CREATE_DUPLICATES: Final = f"""CREATE TABLE {DUPLICATES} (
-    batch_id String,
-    offset UInt64,
-    source LowCardinality(String),
-    origin String,
-    records UInt32,
-    attempt UInt16,
-    sealed_at DateTime64(3, 'UTC'),
-    found_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY (batch_id, offset)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
 """What came again though the table of batches had it. Apart from that table, as nothing here may make a chunk known."""
 
+REJECTS: Final = "rejects"
+"""What was rejected, and why; never its bytes."""
+
+CONSUMERS: Final = "consumers"
+"""Which key, OAuth client or tag belongs to which consumer (`consumers.py`)."""
+
+TEMPLATES: Final = "path_templates"
+"""Which paths are one endpoint (`templates.py`)."""
+
+RETAINED: Final = "retained"
+"""From when on there are raw rows, rollups and recorded requests (`kept.py`)."""
+
+ERASED: Final = "erased"
+"""Who was erased, as digests (`erased.py`)."""
+
+ERASED_ROWS: Final = "erased_rows"
+"""How many rows of which batch were erased."""
 
 COLD_DAYS: Final = "cold_days"
-
-CREATE_COLD_DAYS: Final = f"""CREATE TABLE {COLD_DAYS} (
-    day Date,
-    generation UInt32,
-    placed Bool,
-    file String,
-    rows UInt64,
-    size UInt64,
-    sha256 String,
-    noted_at DateTime64(3, 'UTC')
-)
-ENGINE = MergeTree
-ORDER BY (day, generation)
-SETTINGS non_replicated_deduplication_window = {DEDUPLICATION_WINDOW}"""
-"""Which days of raw rows stand in which Parquet file (`store/raw_rows.py`)."""
-
-
-def create_all() -> list[str]:
-    """Every statement that makes an empty store, in order."""
-    statements = [create_raw()]
-    for rollup in ROLLUPS:
-        statements.extend(create_rollup(rollup))
-    collection = (CREATE_BATCHES, *CREATE_COLLECTION, CREATE_CONSUMERS)
-    later = (CREATE_TEMPLATES, CREATE_RETAINED, *CREATE_ERASURE, CREATE_DUPLICATES, CREATE_COLD_DAYS)
-    return [*statements, *collection, *later]
+"""Which days of raw rows stand in which Parquet file (`raw_rows.py`)."""
