@@ -26,6 +26,7 @@ from keytrail.store.raw_rows import cold_days
 from keytrail.store.retention import Disk, Pruning, Step
 from keytrail.store.tables import COLD_DAYS, ERASED, ERASED_ROWS, RAW, RETAINED
 from keytrail.store.verify import verify
+from keytrail.store.writer import Chunk
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
 
@@ -99,10 +100,14 @@ def files(store: Product) -> list[str]:
     return sorted(file.name[:10] for file in folder(store).path.iterdir())
 
 
-def put(store: Product, those: Sequence[Made]) -> None:
+def chunk_of(store: Product, those: Sequence[Made], *, attempt: int, batch: str = "a batch") -> Chunk:
     lines = [json.dumps({**json.loads(to_json(one.record)), "raw_request": SENT}).encode() for one in those]
-    batch = uuid.uuid4().hex
-    assert store.parts.intake.take(batch, 0, lines, following="", attempt=1, origin="t", org=None).stored == len(lines)
+    return store.parts.intake.prepare(batch, 0, lines, following="", attempt=attempt, origin="t")
+
+
+def put(store: Product, those: Sequence[Made]) -> None:
+    chunk = chunk_of(store, those, attempt=1, batch=uuid.uuid4().hex)
+    assert store.parts.writer.write(chunk).stored == len(those)
 
 
 class Room(Pruning):

@@ -17,7 +17,20 @@ from keytrail.store.raw_rows import cold_days
 from keytrail.store.upkeep import Upkeep
 from keytrail.store.verify import verify
 from tests.product import ADMIN, Product
-from tests.store.cold_store import KEEPS, KEYS, OLD, ORG, OTHER, RECORDS, Breaking, exported, files, folder
+from tests.store.cold_store import (
+    KEEPS,
+    KEYS,
+    NOW,
+    OLD,
+    ORG,
+    OTHER,
+    RECORDS,
+    Breaking,
+    exported,
+    files,
+    folder,
+    pruning,
+)
 from tests.store.test_backup import run_apart
 
 THEIRS = KEYS[0]
@@ -88,6 +101,18 @@ def test_killed_while_a_cold_day_was_rewritten(cooled: Product, at: str) -> None
     assert exported(cooled, org=None) == LEFT
     assert files(cooled) == [str(day) for day in OLD]
     assert THEIRS not in column_of_files(cooled, "api_key")
+    verified = verify(engine, writer)
+    assert (verified.records, verified.differing, verified.rollups) == (len(LEFT), [], [])
+
+
+def test_who_is_erased_from_a_day_that_was_being_moved_counts_once(warm: Product) -> None:
+    """Killed between the row that lets the file count and the drop: their rows are in both places."""
+    engine, writer = warm.parts.engine, warm.parts.writer
+    with pytest.raises(StoreError, match="killed"):
+        pruning(warm, engine=Breaking(engine, "DROP PARTITION ID '20260227'", after=False)).run(NOW)
+    receipt = Erasing(engine, writer).erase([Subject("key", THEIRS)], keep_counts=False)
+    assert receipt.raw == len(RECORDS) - len(LEFT)
+    assert exported(warm, org=None) == LEFT
     verified = verify(engine, writer)
     assert (verified.records, verified.differing, verified.rollups) == (len(LEFT), [], [])
 

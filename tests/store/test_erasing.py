@@ -14,8 +14,9 @@ from keytrail.store.consumers import Link, read_links, replace_links
 from keytrail.store.erased import Erased, Remembered, Subject
 from keytrail.store.erasing import Erasing, Receipt
 from keytrail.store.retention import Pruning
-from keytrail.store.tables import CONSUMERS, ERASED, ERASED_ROWS, RAW, RETAINED, ROLLUPS
+from keytrail.store.tables import BATCHES, CONSUMERS, ERASED, ERASED_ROWS, RAW, RETAINED, ROLLUPS
 from keytrail.store.verify import verify
+from keytrail.store.writer import Writer, Written
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
 
@@ -242,6 +243,28 @@ def test_a_receipt_erases_in_an_older_copy(filled: Product) -> None:
     assert Erasing(filled.parts.engine, filled.parts.writer).again(those).raw == 0
 
 
+def test_who_is_erased_before_their_records_are_confirmed(filled: Product) -> None:
+    """Killed between the rows and the ledger: what is tried again is without them, and so is the ledger."""
+    new = [line(TODAY, n, key) for n in range(20, 24) for key in (THEIRS, OTHERS)]
+    given: Any = {"following": "", "origin": "test"}
+    name = f"batch {next(ROUND)}"
+    breaking: Any = Breaking(filled.parts.engine, BATCHES)
+    with pytest.raises(StoreError, match="killed"):
+        Writer(breaking).write(filled.parts.intake.prepare(name, 0, new, attempt=1, **given))
+    assert erase(filled, Subject("key", THEIRS)).raw == 24
+    again = filled.parts.intake.prepare(name, 0, new, attempt=2, **given)
+    assert filled.parts.writer.write(again) == Written(stored=4, rejected=4, duplicate=0)
+    assert counts(filled)[RAW] == 16
+    sound(filled)
+
+
+def test_as_many_of_a_batch_at_two_times(filled: Product) -> None:
+    for minute in (0, 3):
+        start = DAYS[1] + timedelta(minutes=minute)
+        assert erase(filled, Subject("key", THEIRS, ORG, start, start + timedelta(minutes=3))).raw == 3
+    sound(filled)
+
+
 class Breaking:
     """An engine that is gone at one statement.
 
@@ -264,6 +287,11 @@ class Breaking:
             self._engine.command(sql, *more)
         if self._at in sql:
             raise StoreError("killed")
+
+    def insert(self, table: str, *more: Any) -> None:
+        if table == self._at:
+            raise StoreError("killed")
+        self._engine.insert(table, *more)
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,6 @@ from datetime import UTC, date, datetime
 from functools import partial
 from typing import Any, Final
 
-import pyarrow as pa
 import structlog
 
 from keytrail.errors import NotFound, StoreAway
@@ -22,6 +21,7 @@ from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.cooling import Cooling
 from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
+from keytrail.store.erased_rows import HERE, count_of_partition, note_erased_rows
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.layout import TO_THEIR_SHARDS
 from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, next_day, raw_rows, rows_of_days
@@ -32,7 +32,6 @@ from keytrail.store.tables import (
     BY_CLIENT,
     BY_KEY,
     CONSUMERS,
-    ERASED_ROWS,
     MEASURES,
     RAW,
     ROLLUPS,
@@ -45,7 +44,6 @@ log = structlog.get_logger("keytrail.store")
 
 _SPARE: Final = f"{RAW}_rewritten"
 _FAMILIES: Final = {"key": BY_KEY, "client": BY_CLIENT}
-_HERE: Final = "_partition_id = {partition:String}"
 _ALL: Final = {"optimize_skip_unused_shards": 0}
 """Asks every shard: what stands where it does not belong has to go, too."""
 _PATIENCE: Final = 600.0
@@ -147,7 +145,7 @@ class Erasing:
             raw += self._rewrite_raw(one, subject, months) + self._rewrite_cold(one, subject, months)
             months |= self._months_of_rollups(subject)
         # What a killed attempt took out of raw rows may still be in sums.
-        months |= {month for month in months_of_raw(self._engine) if differing(self._engine, month, cold=True)}
+        months |= {month for month in months_of_raw(self._engine) if differing(self._engine, month, cold=None)}
         rollups = [name for month in sorted(months) for name in self._rewrite_month(month, found)]
         directory = sum(self._forget_links(subject) for subject in found.values())
         left = self._left(found, months)
@@ -166,18 +164,14 @@ class Erasing:
         days = self._engine.query(f"SELECT DISTINCT _partition_id FROM {RAW} WHERE {match} ORDER BY 1", values, _ALL)
         for (day,) in days.rows:
             with self._writer.paused():
-                counts = self._engine.query(
-                    f"SELECT batch_id, count() FROM {RAW} WHERE {_HERE} AND {match} GROUP BY batch_id",
-                    {**values, "partition": day},
-                    _ALL,
-                )
+                counts = count_of_partition(self._engine, day, match, values)
                 if not one.anonymous:
-                    self._count(one, day, counts.rows)
+                    note_erased_rows(self._engine, one, day, [(held.batch_id, held.confirmed) for held in counts])
                 if self._engine.layout.cluster:
                     self._change_where_they_are(day, one, match, values)
                 else:
                     self._put_rewritten(day, one, match, values)
-            changed += sum(int(count) for _, count in counts.rows)
+            changed += sum(held.rows for held in counts)
             months.add(int(day[:6]))
         return changed
 
@@ -204,10 +198,10 @@ class Erasing:
         if one.anonymous and one.kind == "key":
             # In order and shard a row stands by its key. What a killed attempt has put in is not put in again.
             columns = ", ".join(_anonymous(name, one) for name in column_types())
-            there = f"SELECT batch_id, seq FROM {RAW} WHERE {_HERE} AND api_key = {{anonymous:String}}"
+            there = f"SELECT batch_id, seq FROM {RAW} WHERE {HERE} AND api_key = {{anonymous:String}}"
             self._engine.command(
                 f"INSERT INTO {RAW} ({', '.join(column_types())}) SELECT {columns} FROM (SELECT *, 1 AS is_theirs "
-                f"FROM {RAW} WHERE {_HERE} AND {match} AND (batch_id, seq) GLOBAL NOT IN ({there}))"
+                f"FROM {RAW} WHERE {HERE} AND {match} AND (batch_id, seq) GLOBAL NOT IN ({there}))"
                 f"\nSETTINGS {TO_THEIR_SHARDS}, insert_quorum = 'auto', insert_deduplicate = 0",
                 {**bound, "anonymous": one.anonymous},
             )
@@ -229,16 +223,16 @@ class Erasing:
             rows, bound = rows_of_days(self._engine, day.day, next_day(day.day)), Bound()
             file = rows.files_of([day], bound)
             found = f"SELECT batch_id, count() FROM {file} WHERE {match} GROUP BY batch_id ORDER BY batch_id"
-            counts = self._engine.query(found, values | bound.values).rows
+            counts = [(str(batch), int(held)) for batch, held in self._engine.query(found, values | bound.values).rows]
             if not counts:
                 continue
             selected, more = _rewritten(one, f"FROM {file}", match)
             written = self._cooling.write(day.day, selected, values | bound.values | more)
             with self._writer.paused():
                 if not one.anonymous:
-                    self._count(one, f"{day.day} {day.file}", counts)
+                    note_erased_rows(self._engine, one, f"{day.day} {day.file}", counts)
                 self._cooling.place(*written)
-            changed += sum(int(count) for _, count in counts)
+            changed += sum(count for _, count in counts)
             months.add(day.day.year * 100 + day.day.month)
         if self._engine.cold:
             self._cooling.tidy()
@@ -247,25 +241,13 @@ class Erasing:
     def _put_rewritten(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
         self._engine.command(f"DROP TABLE IF EXISTS {_SPARE} SYNC")
         self._engine.command(f"CREATE TABLE {_SPARE} AS {RAW}")
-        selected, more = _rewritten(one, f"FROM {RAW} WHERE {_HERE}", match)
+        selected, more = _rewritten(one, f"FROM {RAW} WHERE {HERE}", match)
         self._engine.command(f"INSERT INTO {_SPARE} {selected}", {**values, "partition": partition, **more})
         if self._engine.query(f"SELECT count() FROM {_SPARE}").rows[0][0]:
             self._engine.command(f"ALTER TABLE {RAW} REPLACE PARTITION ID '{partition}' FROM {_SPARE}")
         else:
             self._engine.command(f"ALTER TABLE {RAW} DROP PARTITION ID '{partition}'")
         self._engine.command(f"DROP TABLE {_SPARE} SYNC")
-
-    def _count(self, one: Remembered, partition: str, counts: Iterable[tuple[Any, ...]]) -> None:
-        found = [(str(batch), int(count)) for batch, count in counts]
-        rows = pa.table(
-            {
-                "erasure": [one.erasure] * len(found),
-                "batch_id": [batch for batch, _ in found],
-                "rows": pa.array([count for _, count in found], pa.uint64()),
-            }
-        )
-        # Tried again after a kill before the day was replaced, it counts once.
-        self._engine.insert(ERASED_ROWS, rows, f"{one.digest}:{one.org}:{partition}:{found}")
 
     # Rollups ---------------------------------------------------------------------------------------------------------
 

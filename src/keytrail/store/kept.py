@@ -87,10 +87,11 @@ def partitions(engine: Engine, table: str) -> list[Partition]:
         "GROUP BY partition_id ORDER BY partition_id",
         {"table": engine.layout.local(table)},
     )
-    return [Partition(table, name, *_days_of(name), int(rows), int(size)) for name, rows, size in found.rows]
+    return [Partition(table, name, *days_of(name), int(rows), int(size)) for name, rows, size in found.rows]
 
 
-def _days_of(partition: str) -> tuple[date, date]:
+def days_of(partition: str) -> tuple[date, date]:
+    """The first day of a partition, given its name for the engine, and the day after its last."""
     month = date(int(partition[:4]), int(partition[4:6]), 1)
     if len(partition) == len("YYYYMM"):
         return month, (month + timedelta(days=31)).replace(day=1)

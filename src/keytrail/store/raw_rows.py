@@ -143,6 +143,10 @@ class RawRows:
         files = self.files_of(self.cold, bind)
         return f"{self._of_cold_days(bind)} AND (batch_id, seq) NOT IN (SELECT batch_id, seq FROM {files})"
 
+    def of_table(self, bind: Bind) -> str:
+        """The condition of the table's rows that count: not those that a day's file has, too."""
+        return f"({self.hot(bind)} OR {self.came_late(bind)})" if self.late else "1"
+
     def _of_cold_days(self, bind: Bind) -> str:
         return f"toDate(time) IN {bind([one.day for one in self.cold], 'Array(Date)')}"
 

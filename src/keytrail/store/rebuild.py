@@ -4,7 +4,8 @@ Of days whose raw rows retention has taken away the rollups are all that there i
 made again, but carried over. Cold days are made again from their files, and compared where somebody has the time.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import replace
 from datetime import date, timedelta
 from typing import Any, Final
 
@@ -19,19 +20,20 @@ _RAW_CHECKED = "count(), sum(latency), sum(upstream_latency), sum(request_time)"
 _FROM_THEN: Final = "toYYYYMM({clock}) = {{month:UInt32}} AND {clock} >= toDateTime64({{since:Date}}, 0, 'UTC')"
 
 
-def mend_months(engine: Engine, months: Iterable[int]) -> list[str]:
+def mend_months(engine: Engine, months: Iterable[int], *, cold: Collection[date] | None = ()) -> list[str]:
     """Rebuild each rollup that differs from the raw rows of a month.
 
     Args:
         engine: The engine; nobody else may be writing.
         months: Months as YYYYMM.
+        cold: See `differing`.
 
     Returns:
         What was rebuilt: `table month`.
     """
     mended = []
     for month in months:
-        for rollup in _differing(engine, month):
+        for rollup in _differing(engine, month, cold):
             rebuild_month(engine, rollup, month)
             mended.append(f"{rollup.table} {month}")
     return mended
@@ -44,21 +46,24 @@ def months_of_raw(engine: Engine) -> list[int]:
     return sorted({one.start.year * 100 + one.start.month for one in held if one.end > since})
 
 
-def differing(engine: Engine, month: int, *, cold: bool = False) -> list[str]:
+def differing(engine: Engine, month: int, *, cold: Collection[date] | None = ()) -> list[str]:
     """Names of the rollups whose sums over a month are not those of the raw rows.
 
     Args:
         engine: The engine.
         month: The month as YYYYMM.
-        cold: Compare cold days, too, which reads their files; else they are left out.
+        cold: Days to compare, too, where they are cold, which reads their files; other cold days are left out. None
+            compares all.
     """
-    return [rollup.table for rollup in _differing(engine, month, cold=cold)]
+    return [rollup.table for rollup in _differing(engine, month, cold)]
 
 
-def _differing(engine: Engine, month: int, *, cold: bool = False) -> list[Rollup]:
+def _differing(engine: Engine, month: int, cold: Collection[date] | None) -> list[Rollup]:
     rows, values, bound = _rows_of_month(engine, month), _values(engine, month), Bound()
-    source = rows.source(bound) if cold else RAW
-    values |= bound.values | {"left_out": [] if cold else [one.day for one in rows.cold]}
+    read = tuple(one for one in rows.cold if cold is None or one.day in cold)
+    left_out = [one.day for one in rows.cold if one not in read]
+    source = replace(rows, cold=read, whole=rows.whole and not left_out).source(bound)
+    values |= bound.values | {"left_out": left_out}
     raw = _sums(engine, _RAW_CHECKED, source, "time", values)
     return [rollup for rollup in ROLLUPS if _sums(engine, _CHECKED, rollup.table, "bucket", values) != raw]
 

@@ -110,7 +110,7 @@ def verify(engine: Engine, writer: Writer) -> Verified:
     batches = engine.query(f"SELECT uniqExact(batch_id) FROM {BATCHES}").rows[0][0]
     source, bound = _raw_rows(engine, damaged)
     records = engine.query(f"SELECT count() FROM {source}", bound.values).rows[0][0]
-    rollups = writer.drift(months_of_raw(engine), cold=not damaged)
+    rollups = writer.drift(months_of_raw(engine), cold=() if damaged else None)
     duplicate, unconfirmed = engine.query(_DUPLICATES).rows[0]
     broken = [f"{one.day} ({one.file})" for one in damaged]
     return Verified(

@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from typing import Any, Final
 
 import pyarrow as pa
@@ -25,6 +25,7 @@ import pyarrow.compute
 
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
+from keytrail.store.cold import Nowhere
 from keytrail.store.duplicates import Duplicate, note_duplicate
 from keytrail.store.erased import Erased
 from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
@@ -144,7 +145,7 @@ class Writer:
                     self._engine.insert(RAW, chunk.rows, token)
                 if chunk.attempt > 1:
                     token, phantom = self._make_sure(chunk, token, record_token)
-                    rebuilt = len(self._mend(_months(chunk.rows)))
+                    rebuilt = len(self._mend(_days(chunk.rows)))
             if chunk.digests:
                 self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
@@ -209,14 +210,14 @@ class Writer:
                         rebuilt.append(f"{rollup.table} {month}")
         return rebuilt
 
-    def drift(self, months: Iterable[int], *, cold: bool = False) -> list[str]:
+    def drift(self, months: Iterable[int], *, cold: Collection[date] | None = ()) -> list[str]:
         """Rollups that differ from the raw rows: `table month`.
 
         What seems to differ may be an insert under way, so that is looked at again while nothing is written.
 
         Args:
             months: Months as YYYYMM.
-            cold: Compare cold days, too, which reads their files.
+            cold: Cold days to compare, too, which reads their files; None for all.
         """
         suspects = [month for month in months if differing(self._engine, month, cold=cold)]
         if not suspects:
@@ -238,8 +239,13 @@ class Writer:
     def _repeats(self, chunk: Chunk) -> list[dict[str, Any]]:
         return self.seen(chunk.batch_id, chunk.offset) if chunk.attempt > 1 else []
 
-    def _mend(self, months: list[int]) -> list[str]:
-        """Rebuild the rollups of months that differ from the raw rows; this process writes nothing meanwhile."""
+    def _mend(self, days: list[date]) -> list[str]:
+        """Rebuild the rollups that differ from raw rows in the months of days; this process writes nothing meanwhile.
+
+        Records may have come late, for a cold day: the files of these days are read, too.
+        """
+        months = sorted({day.year * 100 + day.month for day in days})
+        cold = () if isinstance(self._engine.cold, Nowhere) else days
         if self._engine.layout.shared:
             # What seems to differ may be an insert of another process under way: only what still does takes a turn.
             months = [month for month in months if differing(self._engine, month)]
@@ -249,7 +255,7 @@ class Writer:
         if not months:
             return []
         with self._turns.hold():
-            return mend_months(self._engine, months)
+            return mend_months(self._engine, months, cold=cold)
 
     def _make_sure(self, chunk: Chunk, token: str, record_token: Callable[[str], None]) -> tuple[str, bool]:
         """Count the chunk's rows, and replace them if they are not exactly what they should be."""
@@ -313,9 +319,9 @@ def _time_range(rows: pa.Table) -> tuple[int, int]:
     return ends["min"], ends["max"]
 
 
-def _months(rows: pa.Table) -> list[int]:
-    """The months of rows in UTC, as YYYYMM."""
-    return sorted(int(month) for month in pc.unique(pc.strftime(rows.column("time"), format="%Y%m")).to_pylist())
+def _days(rows: pa.Table) -> list[date]:
+    """The days of rows in UTC."""
+    return sorted(pc.unique(rows.column("time").cast(pa.date32())).to_pylist())
 
 
 _MILLIS: Final = pa.timestamp("ms", "UTC")
