@@ -349,6 +349,27 @@ def test_a_session_changes_nothing_for_a_page_of_another_origin(
     assert running.http.post("/api/v1/query", headers={**said, "Authorization": ADMIN}).status_code == 200
 
 
+@pytest.mark.parametrize("path", ["/signin", "/signout"])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"Sec-Fetch-Site": "cross-site"}, 403),
+        ({"Sec-Fetch-Site": "same-site"}, 403),
+        ({"Sec-Fetch-Site": "same-origin"}, 303),
+        # Plain HTTP behind a proxy that changes the host: only the origin is told, and it is not ours to compare.
+        ({"Origin": "http://behind.a.proxy"}, 303),
+        ({}, 303),
+    ],
+)
+def test_a_page_of_another_address_begins_and_ends_no_session(
+    running: Product, path: str, headers: dict[str, str], status: int
+) -> None:
+    answer = running.http.post(path, data={"token": TOKEN}, headers=headers, follow_redirects=False)
+    running.http.cookies.clear()
+    assert answer.status_code == status
+    assert ("set-cookie" in answer.headers) == (status == 303)
+
+
 def test_a_wrong_token_is_not_mended_by_a_session(running: Product) -> None:
     cookie, _ = session_of(running)
     answer = send(running, OF_KEY, "wrong", headers={"Cookie": f"{SESSION_COOKIE}={cookie}"})

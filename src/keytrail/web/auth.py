@@ -29,6 +29,8 @@ LINK_SECONDS: Final = 15 * 60
 _EVERYTHING: Final = frozenset[Permission]({"analytics", "logs", "ingest", "admin"})
 _READING: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing."""
+_OWN_SITES: Final = frozenset({"same-origin", "none"})
+"""What a browser's `Sec-Fetch-Site` says of a page of ours, and of an address that somebody typed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,9 +193,22 @@ def _from_elsewhere(request: Request) -> bool:
     """
     headers = request.headers
     if site := headers.get("sec-fetch-site", ""):
-        return site not in {"same-origin", "none"}
+        return site not in _OWN_SITES
     origin = headers.get("origin")
     return origin is not None and origin.partition("://")[2] != headers.get("host")
+
+
+def own_pages_only(request: Request) -> None:
+    """Refuse to begin or end a session for a page of another address, which could put its own token in its place.
+
+    Only by `Sec-Fetch-Site`: the origin can't be compared behind a proxy that changes the host, and nobody may be kept
+    from signing in there.
+
+    Raises:
+        Forbidden: A browser says that such a page sent the request.
+    """
+    if request.headers.get("sec-fetch-site", "none") not in _OWN_SITES:
+        raise Forbidden("a page of another address does not sign anybody in or out")
 
 
 def _of_token(token: Token) -> Principal:

@@ -8,7 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotAuthorised, RequestError
 from keytrail.query.zones import zone
-from keytrail.web.auth import SESSION_COOKIE, SESSION_SECONDS
+from keytrail.web.auth import SESSION_COOKIE, SESSION_SECONDS, own_pages_only
 from keytrail.web.body import read_body
 from keytrail.web.ui.render import THEMES, page
 
@@ -68,7 +68,7 @@ def sign_in(request: Request, code: str = "", next: str = "") -> Response:
     return _begin(request, session, inside(request, next))
 
 
-@router.post("/signin")
+@router.post("/signin", dependencies=[Depends(own_pages_only)])
 def sign_in_with_token(request: Request, fields: Form) -> Response:
     """Begin a session with a token."""
     target = inside(request, fields.get("next", ""))
@@ -80,7 +80,7 @@ def sign_in_with_token(request: Request, fields: Form) -> Response:
     return _begin(request, session, target)
 
 
-@router.post("/signout")
+@router.post("/signout", dependencies=[Depends(own_pages_only)])
 def sign_out(request: Request) -> Response:
     """End the session."""
     root = request.scope.get("root_path", "")
