@@ -5,11 +5,12 @@
 
 import json
 from collections.abc import Iterator
+from datetime import date
 from pathlib import Path
 from types import UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from annotated_types import Ge, Gt, Le
+from annotated_types import Ge, Gt, Le, Lt
 from pydantic import BaseModel, SecretStr
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -96,30 +97,34 @@ def _table(prefix: str, fields: dict[str, FieldInfo]) -> str:
     return "\n".join(lines) + "\n" if prefix else "\n" + "\n".join(lines) + "\n"
 
 
+_LIMITS = {Gt: "above", Ge: "from", Lt: "below", Le: "to"}
+_TYPES: dict[Any, str] = {
+    **{str: "text", SecretStr: "text", Path: "a file", date: "date"},
+    **{int: "whole number", float: "number", bool: "true or false"},
+}
+
+
 def _type(field: FieldInfo) -> str:
-    text = _type_of(field.annotation)
-    limits = {
-        Gt: "above",
-        Ge: "from",
-        Le: "to",
-    }
-    for item in field.metadata:
-        for kind, word in limits.items():
-            if isinstance(item, kind):
-                text += f" {word} {getattr(item, kind.__name__.lower())}"
-    return text
+    return _type_of(field.annotation) + _limits_of(field)
+
+
+def _limits_of(field: FieldInfo) -> str:
+    limits = ((item, word) for item in field.metadata for kind, word in _LIMITS.items() if isinstance(item, kind))
+    return "".join(f" {word} {getattr(item, type(item).__name__.lower())}" for item, word in limits)
 
 
 def _type_of(kind: Any) -> str:
     origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        inner, *limits = arguments
+        return _type_of(inner) + "".join(_limits_of(one) for one in limits)
     if origin is Literal:
         return " or ".join(f'`"{value}"`' for value in arguments)
     if origin is list:
         return f"list of {_type_of(arguments[0])}"
     if origin in {Union, UnionType}:
         return " or ".join(_type_of(each) for each in arguments if each is not type(None))
-    known = {str: "text", SecretStr: "text", int: "whole number", float: "number", bool: "true or false"}
-    return known.get(kind, getattr(kind, "__name__", str(kind)))
+    return _TYPES[kind]
 
 
 def _default(field: FieldInfo) -> str:
