@@ -34,6 +34,11 @@ def peak_memory(pid: int | str = "self") -> int:
     return int(found[1]) * 1024 if found else 0
 
 
+def forget_peak_memory() -> None:
+    """Let this process's `peak_memory` count from now on."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+
+
 def keytrail(*arguments: str) -> list[str]:
     """The command line of keytrail."""
     return [sys.executable, "-m", "keytrail", *arguments]
