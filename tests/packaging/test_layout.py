@@ -10,7 +10,7 @@ ROOT = Path(__file__).resolve().parents[2]
 PACKAGE = ROOT / "src" / "keytrail"
 
 # Each part of the package and the parts that it may import, beside itself. cli and demo see everything.
-FOUNDATION = frozenset({"config", "errors", "memory", "metrics", "telemetry", "record"})
+FOUNDATION = frozenset({"config", "errors", "instants", "memory", "metrics", "telemetry", "record"})
 MAY_IMPORT = {
     **dict.fromkeys(FOUNDATION, FOUNDATION),
     "store": FOUNDATION,

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from keytrail.collect.gaps import Gap
 from keytrail.collect.loop import Collector
+from keytrail.instants import text_of
 from keytrail.metrics import Metrics
 from keytrail.record import Reason
 from keytrail.store.writer import Chunk, Writer, Written
@@ -177,8 +178,8 @@ class CountingListener:
 
 
 def _gap(gap: Gap) -> dict[str, Any]:
-    return {"start": _text(gap.start), "cause": gap.cause.value}
+    return {"start": text_of(gap.start), "cause": gap.cause.value}
 
 
 def _text(moment: datetime | None) -> str | None:
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z") if moment else None
+    return text_of(moment) if moment else None

@@ -5,12 +5,12 @@ import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from keytrail.collect.batch import Batch as Decoded
 from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.source import Source
 from keytrail.errors import SourceError
+from keytrail.instants import moment_of
 from keytrail.store.writer import Chunk
 
 
@@ -51,7 +51,7 @@ def chunk_of(source: str, batch: Batch, prepared: Prepared, attempt: int) -> Chu
         source="redis",
         origin=f"{source}/{batch.list_name}",
         attempt=attempt,
-        sealed_at=datetime.fromtimestamp(batch.sealed_at_ms / 1000, UTC),
+        sealed_at=moment_of(batch.sealed_at_ms),
         digests=prepared.digests(),
     )
 

@@ -6,6 +6,7 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from keytrail.errors import RequestError
+from keytrail.instants import text_of
 from keytrail.query.request import LONGEST_RANGE_DAYS, day_range
 from keytrail.query.zones import DAY, HOUR, Span, days, to_instant, to_moment, zone
 
@@ -141,8 +142,7 @@ def earlier(given: Range, count: int) -> Range:
 
 def text(instant: int, zone_name: str) -> str:
     """An instant in ms as RFC 3339 in a zone."""
-    moment = to_moment(instant, zone(zone_name)).isoformat(timespec="milliseconds")
-    return moment[:-6] + "Z" if moment.endswith("+00:00") else moment
+    return text_of(to_moment(instant, zone(zone_name)))
 
 
 def _parsed(name: str, value: str) -> date:

@@ -13,6 +13,8 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
+from keytrail.instants import moment_of
+
 # Only the pinned package: the system's zones are of another version on every machine.
 zoneinfo.reset_tzpath(())
 
@@ -92,7 +94,7 @@ def to_instant(moment: datetime) -> int:
 
 def to_moment(instant: int, where: tzinfo) -> datetime:
     """The local moment of an instant in ms."""
-    return (_EPOCH + timedelta(milliseconds=instant)).astimezone(where)
+    return moment_of(instant).astimezone(where)
 
 
 def days(first: date, last: date, where: tzinfo) -> tuple[Span, ...]:

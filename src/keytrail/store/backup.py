@@ -20,6 +20,7 @@ from typing import IO, Any, Final
 
 from keytrail import __version__
 from keytrail.errors import Conflict, FileError, StoreError
+from keytrail.instants import text_of
 from keytrail.store.client import DATABASE, EmbeddedEngine
 from keytrail.store.cold import PART, Folder
 from keytrail.store.ledger import Ledger
@@ -96,7 +97,7 @@ class Backups:
             "keytrail": __version__,
             "engine": self._engine.query("SELECT version()").rows[0][0],
             "store_id": Ledger(self._engine).store_id(),
-            "made_at": datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "made_at": text_of(datetime.now(UTC)),
             "migrations": [row[0] for row in self._engine.query("SELECT version FROM migrations ORDER BY 1").rows],
             "records": self._engine.query(f"SELECT count() FROM {RAW}").rows[0][0]
             + sum(one.rows for one in cold_days(self._engine)),

@@ -19,6 +19,7 @@ from typing import Final
 import pyarrow as pa
 
 from keytrail.errors import RequestError
+from keytrail.instants import moment_of
 from keytrail.store.client import Engine
 from keytrail.store.tables import CONSUMERS
 
@@ -148,7 +149,7 @@ def read_links(engine: Engine, org: str | None, consumer: str | None = None) -> 
         f"FROM {CONSUMERS} WHERE {' AND '.join(conditions)} ORDER BY org_id, consumer, start, kind, value",
         parameters,
     )
-    return [Link(*row[:5], *(datetime.fromtimestamp(at / 1000, UTC) for at in row[5:])) for row in found.rows]
+    return [Link(*row[:5], *map(moment_of, row[5:])) for row in found.rows]
 
 
 def _link(row: dict[str, str | None], org: str, line: int, *, hash_keys: bool) -> Link:

@@ -16,6 +16,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute
 
+from keytrail.instants import moment_of
 from keytrail.store.client import Engine
 from keytrail.store.consumers import ALWAYS, FOREVER
 from keytrail.store.tables import ERASED
@@ -124,7 +125,7 @@ class Erased:
             f"anonymous FROM {ERASED} ORDER BY erased_at, erasure, digest"
         )
         self._all = [
-            Remembered(erasure, kind, salt, digest, org, _moment(start), _moment(end), anonymous)
+            Remembered(erasure, kind, salt, digest, org, moment_of(start), moment_of(end), anonymous)
             for erasure, kind, salt, digest, org, start, end, anonymous in found.rows
         ]
 
@@ -241,7 +242,3 @@ def _anonymised(rows: pa.Table, hit: Any, kind: str, value: str, anonymous: str)
     ]
     array = pa.array(tags, pa.list_(pa.string())).cast(field.type)
     return rows.set_column(rows.schema.get_field_index("tags"), field, array)
-
-
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)

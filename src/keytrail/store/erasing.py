@@ -17,6 +17,7 @@ from typing import Any, Final
 import structlog
 
 from keytrail.errors import NotFound, StoreAway
+from keytrail.instants import text_of
 from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.cooling import Cooling
@@ -150,7 +151,7 @@ class Erasing:
         directory = sum(self._forget_links(subject) for subject in found.values())
         left = self._left(found, months)
         digests = [{**asdict(one), "start": one.start.isoformat(), "end": one.end.isoformat()} for one in those]
-        at = datetime.now(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        at = text_of(datetime.now(UTC), "seconds")
         log.info("erased", erasure=those[0].erasure, raw=raw, rollups=len(rollups), directory=directory)
         return Receipt(those[0].erasure, at, keep_counts, digests, raw, rollups, directory, left)
 

@@ -2,11 +2,12 @@
 
 import uuid
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 import pyarrow as pa
 
+from keytrail.instants import moment_of, text_of
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
 from keytrail.store.duplicates import Duplicate, note_duplicate
@@ -76,7 +77,7 @@ class Ledger:
             "SELECT toUnixTimestamp64Milli(max(sealed_at)), count() FROM heartbeats WHERE source = {source:String}",
             {"source": source},
         ).rows[0]
-        return datetime.fromtimestamp(found[0] / 1000, UTC) if found[1] else None
+        return moment_of(found[0]) if found[1] else None
 
     def heartbeat(self, source: str, at: datetime) -> None:
         """Note that a source was sealed."""
@@ -124,7 +125,7 @@ class Ledger:
         joined: list[GapRow] = []
         latest: dict[str, int] = {}
         for source, first, last, cause in found.rows:
-            gap = GapRow(source, _moment(first), _moment(last), cause)
+            gap = GapRow(source, moment_of(first), moment_of(last), cause)
             place = latest.get(source) if cause == _BY_THE_MINUTE else None
             if place is not None and gap.start - joined[place].end <= _GOES_ON_WITHIN:
                 joined[place] = replace(joined[place], end=max(joined[place].end, gap.end))
@@ -213,7 +214,9 @@ class Ledger:
             return None
         row = found[0]
         reasons = {str(reason): int(count) for reason, count in dict(row["reasons"]).items()}
-        return Confirmed(row["taken"], row["stored"], row["rejected"], reasons, row["next"], _moment(row["sealed_ms"]))
+        return Confirmed(
+            row["taken"], row["stored"], row["rejected"], reasons, row["next"], moment_of(row["sealed_ms"])
+        )
 
     def rejects_of(self, batch_id: str, since: datetime, *, limit: int) -> list[Rejected]:
         """The first rejected records of a batch of one chunk.
@@ -266,9 +269,5 @@ def _batch(row: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _moment(milliseconds: int) -> datetime:
-    return datetime.fromtimestamp(milliseconds / 1000, UTC)
-
-
 def _text(milliseconds: int) -> str:
-    return _moment(milliseconds).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text_of(moment_of(milliseconds))

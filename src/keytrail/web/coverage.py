@@ -3,10 +3,11 @@
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final
 
 from keytrail.errors import StoreError
+from keytrail.instants import moment_of, text_of
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import Span
 from keytrail.store.client import Engine
@@ -129,8 +130,7 @@ def _text(gap: Interval) -> str:
 
 
 def _moment(milliseconds: int) -> str:
-    moment = datetime.fromtimestamp(milliseconds / 1000, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text_of(moment_of(milliseconds))
 
 
 def _ms(moment: datetime) -> int:

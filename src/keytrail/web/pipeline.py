@@ -8,6 +8,7 @@ from fastapi import APIRouter, Query, Request
 from starlette.responses import PlainTextResponse, Response
 
 from keytrail.errors import NotAuthorised, RequestError
+from keytrail.instants import text_of
 from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
@@ -135,7 +136,7 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         "complete_through": operations.complete_through(),
         "totals": {"stored": _records(request, asker)} if asker.scope.limited else ledger.totals(org),
         "gaps": [
-            {"source": gap.source, "start": _text(gap.start), "end": _text(gap.end), "cause": gap.cause}
+            {"source": gap.source, "start": text_of(gap.start), "end": text_of(gap.end), "cause": gap.cause}
             for gap in ledger.gaps(ALL_TIME.start, ALL_TIME.end)
         ],
         "batches": [] if asker.scope.limited else ledger.batches(limit=limit, org=org),
@@ -252,7 +253,3 @@ def _is_admin(request: Request) -> bool:
     except NotAuthorised:
         return False
     return "admin" in asker.permissions and asker.scope.whole
-
-
-def _text(moment: Any) -> str:
-    return str(moment.isoformat(timespec="milliseconds")).replace("+00:00", "Z")

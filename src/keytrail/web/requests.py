@@ -6,8 +6,8 @@ from fastapi import APIRouter, Path, Request
 from starlette.responses import Response
 
 from keytrail.errors import NotFound, RequestError
+from keytrail.instants import moment_of, text_of
 from keytrail.query.records import MOST_ROWS, SHOWN, Row, find, page
-from keytrail.query.zones import to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.auth import require
 from keytrail.web.filters import FILTERS, understand
@@ -109,7 +109,7 @@ def _shown(name: str, value: Any) -> Any:
 
 
 def _instant(milliseconds: int) -> str:
-    return to_moment(milliseconds, zone("UTC")).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return text_of(moment_of(milliseconds))
 
 
 def message(text: str) -> dict[str, Any] | None:

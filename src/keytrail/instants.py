@@ -1,0 +1,22 @@
+"""Instants: from milliseconds to a moment, and to text as every answer, file and receipt has it."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Final
+
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def moment_of(milliseconds: int) -> datetime:
+    """The moment so many milliseconds after 1970 began, in UTC."""
+    return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def text_of(moment: datetime, timespec: str = "milliseconds") -> str:
+    """A moment as RFC 3339 in its own zone; an offset of zero is `Z`.
+
+    Args:
+        moment: The moment, with its zone.
+        timespec: The last part that is told: `seconds` or `milliseconds`.
+    """
+    text = moment.isoformat(timespec=timespec)
+    return text.removesuffix("+00:00") + "Z" if text.endswith("+00:00") else text
