@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 from keytrail.web.paths import split
-from keytrail.web.rows import CSV_COLUMNS, neutral
+from keytrail.web.rows import CSV_COLUMNS, neutral_cell
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import TOKEN, Product
 from tests.web.conftest import ORG
@@ -202,8 +202,8 @@ def test_csv_without_rows_has_its_header(running: Product) -> None:
 
 
 def test_numbers_are_no_formulas() -> None:
-    assert neutral(-5) == -5
-    assert neutral("-5") == "'-5"
+    assert neutral_cell(-5) == -5
+    assert neutral_cell("-5") == "'-5"
 
 
 def test_segments() -> None:

@@ -121,7 +121,7 @@ def suggest(
 
     from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
-    from keytrail.web.rows import neutral
+    from keytrail.web.rows import neutral_cell
 
     set_up_logging(log_format, level=30)
     question = {
@@ -139,5 +139,5 @@ def suggest(
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("consumer", "name", "kind", "value"))
     for row in found["rows"]:
-        alias = neutral(row["latest_alias"])
+        alias = neutral_cell(row["latest_alias"])
         writer.writerow((alias, alias, "key", row["key"]))

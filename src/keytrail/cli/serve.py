@@ -56,7 +56,7 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0,
 
     from keytrail.cli.collecting import collecting
     from keytrail.cli.opening import shown_store
-    from keytrail.cli.tokens import WatchedTokens
+    from keytrail.cli.watched_tokens import WatchedTokens
     from keytrail.cli.wiring import assembled
     from keytrail.config import load
     from keytrail.memory import drop_code

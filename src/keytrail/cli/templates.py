@@ -202,8 +202,8 @@ def _print(head: tuple[str, ...], rows: Any) -> None:
     import csv
     import sys
 
-    from keytrail.web.rows import neutral
+    from keytrail.web.rows import neutral_cell
 
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(head)
-    writer.writerows([neutral(cell) for cell in row] for row in rows)
+    writer.writerows([neutral_cell(cell) for cell in row] for row in rows)

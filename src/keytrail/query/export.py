@@ -124,7 +124,7 @@ def _csv(tables: Iterator[pa.Table]) -> Iterator[bytes]:
     header = True
     for table in tables:
         out = pa.BufferOutputStream()
-        safe = pa.table({name: neutral(table.column(name)) for name in table.column_names})
+        safe = pa.table({name: neutral_column(table.column(name)) for name in table.column_names})
         pyarrow.csv.write_csv(safe, out, pyarrow.csv.WriteOptions(include_header=header))
         header = False
         yield out.getvalue().to_pybytes()
@@ -142,7 +142,7 @@ FORMULA: Final = "^'*[=+\\-@\t\r\n]"
 can be taken off again, what would look like such a text with one."""
 
 
-def neutral(column: Any) -> Any:
+def neutral_column(column: Any) -> Any:
     """A column of which no cell is run as a formula by a spreadsheet."""
     if pa.types.is_dictionary(column.type):
         # Of a dictionary only each name once.

@@ -10,7 +10,7 @@ import pyarrow.csv
 import pyarrow.parquet as pq
 
 from keytrail.query.catalog import DIMENSIONS, HISTOGRAM, INSTANT, METRICS
-from keytrail.query.export import Form, neutral, written
+from keytrail.query.export import Form, neutral_column, written
 
 
 def sheet(rows: Sequence[dict[str, Any]], columns: Iterable[str], form: Form) -> bytes:
@@ -33,7 +33,7 @@ def sheet(rows: Sequence[dict[str, Any]], columns: Iterable[str], form: Form) ->
     if form is Form.PARQUET:
         pq.write_table(table, out, compression="zstd")
     else:
-        safe = pa.table({name: neutral(table.column(name)) for name in table.column_names})
+        safe = pa.table({name: neutral_column(table.column(name)) for name in table.column_names})
         pyarrow.csv.write_csv(safe, out)
     return out.getvalue()
 

@@ -32,7 +32,7 @@ router = APIRouter(tags=["ingest"], dependencies=WITH_TOKEN, responses=problems(
 
 
 class Collect(Protocol):
-    """What takes records; `cli.py` passes it in, as the web knows nothing of collecting."""
+    """What takes records; `cli` passes it in, as the web knows nothing of collecting."""
 
     def seen(self, batch_id: str, offset: int, org: str | None) -> list[dict[str, Any]]:
         """What was confirmed of a chunk, for a sender of one organisation or all: `taken` and `next` of each."""

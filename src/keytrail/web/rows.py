@@ -134,11 +134,11 @@ def to_csv(rows: Iterable[Row], extra: Iterable[str] = ()) -> str:
     writer.writerow(columns)
     for row in rows:
         flat = {**row["id"], **row}
-        writer.writerow([neutral(flat[name]) for name in columns])
+        writer.writerow([neutral_cell(flat[name]) for name in columns])
     return out.getvalue()
 
 
-def neutral(value: Any) -> Any:
+def neutral_cell(value: Any) -> Any:
     """A cell that no spreadsheet runs as a formula: a text that would be one gets an apostrophe in front."""
     if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
         return "'" + value

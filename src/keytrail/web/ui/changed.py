@@ -28,7 +28,7 @@ from keytrail.query.changes_question import (
 )
 from keytrail.query.zones import DAY, MINUTE, Span, zone
 from keytrail.web.changes import content
-from keytrail.web.rows import neutral
+from keytrail.web.rows import neutral_cell
 from keytrail.web.ui import charts, figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_failed, see_requests
@@ -338,5 +338,5 @@ def _sheet(desk: Desk, baseline: str, kind: str) -> str:
     names = [name for name in (rows[0] if rows else ()) if name != "origins"]
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(names)
-    writer.writerows([neutral(row[name]) for name in names] for row in rows)
+    writer.writerows([neutral_cell(row[name]) for name in names] for row in rows)
     return out.getvalue()

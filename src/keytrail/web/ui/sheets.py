@@ -5,7 +5,7 @@ import io
 from typing import Final
 
 from keytrail.query.zones import to_moment, zone
-from keytrail.web.rows import neutral
+from keytrail.web.rows import neutral_cell
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.tables import KINDS
 
@@ -31,5 +31,5 @@ def sheet(desk: Desk, names: Names, name: str) -> str:
         for metric in metrics:
             instant = metric in {"first_hit", "last_hit"}
             cells.append(to_moment(row[metric], where).isoformat(timespec="milliseconds") if instant else row[metric])
-        writer.writerow([neutral(cell) for cell in cells])
+        writer.writerow([neutral_cell(cell) for cell in cells])
     return out.getvalue()
