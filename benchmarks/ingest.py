@@ -26,21 +26,22 @@ TIME = Path("/usr/bin/time")
 
 
 def run() -> dict[str, Any]:
-    """Import slim and detailed records."""
+    """Import each kind of records."""
     return {
         "slim": measure("slim", traffic.slim(500_000), 500_000),
         "with_geo": measure("with geo", traffic.with_geo(300_000), 300_000),
         "detailed": measure("detailed", traffic.detailed(200_000), 200_000),
+        "protobuf": measure("protobuf", traffic.protobuf(200_000), 200_000, Wire.PROTOBUF),
     }
 
 
-def measure(name: str, blobs: Iterator[bytes], count: int) -> dict[str, float]:
+def measure(name: str, blobs: Iterator[bytes], count: int, wire: Wire = Wire.MSGPACK) -> dict[str, float]:
     """Import so many records and hold it against its two halves."""
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "records.ndjson"
         kept = list(blobs)
-        traffic.write_capture(file, kept)
-        decode_only, tables = decoded(kept)
+        traffic.write_capture(file, kept, wire)
+        decode_only, tables = decoded(kept, wire)
         insert_only = inserted(Path(folder) / "baseline", tables)
         del tables
         usage = Path(folder) / "usage"
@@ -63,14 +64,14 @@ def measure(name: str, blobs: Iterator[bytes], count: int) -> dict[str, float]:
     return {"import": rate, "decode": decode_only, "insert": insert_only, "peak_bytes": memory}
 
 
-def decoded(blobs: list[bytes]) -> tuple[float, list[pa.Table]]:
+def decoded(blobs: list[bytes], wire: Wire = Wire.MSGPACK) -> tuple[float, list[pa.Table]]:
     """Records per second of decoding and steps alone, and the tables."""
     tables = []
     source = iter(blobs)
     began = time.perf_counter()
     offset = 0
     while portion := list(islice(source, CHUNK)):
-        batch = make_batch(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset)
+        batch = make_batch(portion, wire, privacy=Privacy(), batch_id="b", offset=offset)
         tables.append(batch.table)
         offset += len(portion)
     return len(blobs) / (time.perf_counter() - began), tables

