@@ -1,8 +1,9 @@
 """Rows of tables (CSV, Parquet) as lines of JSON records, so that they are imported as lines are.
 
-A column is known by its name in the store (as in our exports), in the pump's JSON (`latency.total`) or in the gateway's
-records (`Latency.Total`); others are left out. The same row gives the same line in every version: a file is found
-again by its lines.
+A column is known by its name in the store (as in our exports), in the pump's JSON (`latency.total`), in the gateway's
+records (`Latency.Total`), in the pump's CSV (`GeoData.Country.ISOCode`) or in its SQL tables (`responsecode`): case,
+dots and underscores do not matter. Others are left out. The same row gives the same line in every version: a file is
+found again by its lines.
 """
 
 import csv
@@ -21,16 +22,35 @@ from keytrail.collect.lines import LONGEST_LINE
 from keytrail.errors import FileError
 from keytrail.record import FIELDS, Field, Kind, Shape
 
-_BY_NAME: Final = {name: field for field in reversed(FIELDS) for name in (field.go, field.json, field.column) if name}
+_NO_LETTER: Final = re.compile(r"[\s._\ufeff]")
+
+
+def _letters(name: str) -> str:
+    return _NO_LETTER.sub("", name).lower()
+
+
+_PUMP: Final = {"Geo": "GeoData", "Network": "NetworkStats"}
+"""Groups of fields that the pump's CSV calls by their types."""
+_BY_NAME: Final = {
+    _letters(name): field
+    for field in reversed(FIELDS)
+    for group, _, part in [field.go.partition(".")]
+    for name in (field.go, field.json, field.column, f"{_PUMP.get(group, group)}.{part}")
+}
 _ROWS: Final = 10_000
 """Rows of a Parquet file that are Python objects at one time."""
 _NEUTRALISED: Final = re.compile(r"'+[=+\-@\t\r\n]")
-_FLAGS: Final = {"true": True, "1": True, "false": False, "0": False, "": False}
+_FLAGS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False, "0": False, "": False}
+"""Ours, the pump's and PostgreSQL's."""
+_GO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)? ([+-]\d\d)(\d\d) ")
+"""A time as Go prints one, before the zone's name."""
+_CITY: Final = re.compile(r"([A-Za-z]{2,3}(?:-[A-Za-z]+)?):([^;]*)(?:;|$)")
+"""One of a city's names in the pump's CSV: `de:Wien;en:Vienna`."""
 
 
 def fields_of(header: Sequence[str]) -> list[Field | None]:
     """The field of each column; None where it is none of ours."""
-    return [_BY_NAME.get(name.strip().removeprefix("\ufeff")) for name in header]
+    return [_BY_NAME.get(_letters(name)) for name in header]
 
 
 def is_table(header: Sequence[str]) -> bool:
@@ -73,9 +93,9 @@ def _shaped(field: Field, value: Any) -> Any:
 
 def of_text(field: Field, text: str) -> Any:
     """A cell of CSV as a value of a JSON record. What can't be one stays a text, and its record is rejected."""
-    read = _OF_TEXT.get(field.kind)
+    read = _city if field.shape is Shape.CITY else _OF_TEXT.get(field.kind, _unmarked)
     try:
-        return read(text) if read else _unmarked(text)
+        return read(text)
     except (ValueError, KeyError):
         return text
 
@@ -85,20 +105,44 @@ def _unmarked(text: str) -> str:
     return text[1:] if _NEUTRALISED.match(text) else text
 
 
+def _whole(text: str) -> int:
+    """A whole number; the pump's CSV has all unsigned, so -1 as 2⁶⁴ - 1."""
+    number = int(text or "0")
+    return number - 2**64 if 2**63 <= number < 2**64 else number
+
+
 def _finite(text: str) -> float:
-    if not math.isfinite(number := float(text)):
+    number = _whole(text) if text.isdigit() else float(text or "0")
+    if not math.isfinite(number):
         raise ValueError(text)
     return number
 
 
 def _list(text: str) -> Any:
-    return json.loads(text) if text.startswith("[") else [item for item in _unmarked(text).split(",") if item]
+    if text.startswith("["):
+        return json.loads(text)
+    # The pump's CSV has semicolons, and a tag may hold a comma.
+    return [item for item in _unmarked(text).split(";" if ";" in text else ",") if item]
+
+
+def _city(text: str) -> Any:
+    names = dict(_CITY.findall(text))
+    return names if names and _CITY.sub("", text) == "" else _unmarked(text)
+
+
+def _time(text: str) -> str:
+    """RFC 3339 of a time as Go prints one (`2020-10-13 13:22:49.667 +0530 IST`); another as it is."""
+    if not (found := _GO_TIME.match(text)):
+        return text
+    day, clock, fraction, hours, minutes = found.groups(default="")
+    return f"{day}T{clock}{fraction}{hours}:{minutes}"
 
 
 _OF_TEXT: Final[dict[Kind, Callable[[str], Any]]] = {
-    Kind.INT: lambda text: int(text or "0"),
-    Kind.CODE: lambda text: int(text or "0"),
-    Kind.FLOAT: lambda text: _finite(text or "0"),
+    Kind.INT: _whole,
+    Kind.CODE: _whole,
+    Kind.FLOAT: _finite,
+    Kind.INSTANT: _time,
     Kind.FLAG: lambda text: _FLAGS[text.lower()],
     Kind.NAMES: _list,
 }
@@ -144,7 +188,7 @@ def parquet_rows(file: IO[bytes], name: str) -> Iterator[bytes]:
     names = opened.schema_arrow.names
     if not is_table(names):
         raise FileError(f"{name}: there is no column time (or timestamp, TimeStamp) of records")
-    known = [(column, field) for column in names if (field := _BY_NAME.get(column))]
+    known = [(column, field) for column in names if (field := _BY_NAME.get(_letters(column)))]
     return _parquet_lines(opened, known)
 
 

@@ -9,6 +9,7 @@ import msgspec
 import pybase64
 
 from keytrail.collect.decode import Wire, wire_of_list
+from keytrail.collect.pumped import record_of
 from keytrail.record import Reason, Rejected
 
 LONGEST_LINE: Final = 32 * 1024 * 1024
@@ -78,7 +79,7 @@ def parse(lines: Sequence[bytes], form: Format = Format.AUTO) -> Parsed:
             if not line.lstrip().startswith(b"{"):
                 rejected.append(Rejected(place, Reason.BAD_LINE, "not a JSON object"))
                 continue
-            blob, group = line, blobs.setdefault(Wire.JSON, ([], []))
+            blob, group = record_of(line), blobs.setdefault(Wire.JSON, ([], []))
         group[0].append(blob)
         group[1].append(place)
     return Parsed(blobs, rejected)
