@@ -44,6 +44,14 @@ def test_json(home: Path, expected: Any, key: str) -> None:
     assert ran.json() == {"data": expected["endpoints_by_key"][key], "pages": 0}
 
 
+def test_the_command_of_the_readme(home: Path, expected: Any) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"keytrail (endpoints [^`\n]+)", text)
+    ran = run(*command.split(), "--format", "json", home=home)
+    assert (ran.status, ran.err) == (0, "")
+    assert ran.json()["data"] == expected["endpoints_by_key"]["0cf682d6a7c977da"]
+
+
 def test_json_of_a_client(home: Path, expected: Any) -> None:
     client, rows = next(iter(expected["endpoints_by_oauth_client"].items()))
     ran = run("endpoints", "--org", ORG, "--oauth-client", client, *DAYS, "--format", "json", home=home)
