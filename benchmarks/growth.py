@@ -1,4 +1,4 @@
-"""A key's endpoints over 30 days, of 1, 10, 36 and 100 million requests: what a longer or busier history costs.
+"""A key's endpoints over 30 days, of 1 million to 100 million requests: what a longer or busier history costs.
 
 1,000 keys call 10 endpoints each, evenly over the month. `BENCH_MILLIONS` takes other sizes, such as `1,10`.
 """
