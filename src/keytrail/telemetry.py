@@ -13,12 +13,12 @@ import structlog
 LogFormat = Literal["auto", "json", "text"]
 
 
-def set_up_logging(form: LogFormat = "auto", *, level: int = logging.INFO) -> None:
+def set_up_logging(form: LogFormat = "auto", *, only_faults: bool = False) -> None:
     """Say where the log goes and how it looks.
 
     Args:
         form: `auto` is text on a terminal and JSON elsewhere.
-        level: Least level that is written.
+        only_faults: Only warnings and errors are written, as beside the output of a command.
     """
     as_text = form == "text" or (form == "auto" and sys.stderr.isatty())
     shared: list[structlog.typing.Processor] = [
@@ -39,7 +39,7 @@ def set_up_logging(form: LogFormat = "auto", *, level: int = logging.INFO) -> No
     )
     structlog.configure(
         processors=[*shared, *last],
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING if only_faults else logging.INFO),
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
     )
     # Libraries speak through the standard library; only their warnings are of interest.

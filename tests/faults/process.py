@@ -180,7 +180,7 @@ def _collect(config: Path, point: str, number: int, says: Connection) -> None:
     loop.SEAL_EVERY, loop.SEAL_AT_LEAST_EVERY = SEAL_EVERY, SEAL_AT_LEAST_EVERY  # type: ignore[misc]
     if point:
         arm(point, number)
-    set_up_logging("text", level=30)
+    set_up_logging("text", only_faults=True)
     with assembled(load(config), wait=10) as parts, collecting(parts.collectors):
         says.send("collecting")
         ended.wait()

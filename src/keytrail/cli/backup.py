@@ -41,7 +41,7 @@ def backup(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     began = time.perf_counter()
     settings = settings_of(config, data)
     if settings.store.directory is None and not url:
@@ -85,7 +85,7 @@ def restore(
     from keytrail.store.verify import verify
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
     if (directory := settings.store.directory) is None:
         _from_servers(settings, source)

@@ -51,7 +51,7 @@ def check(
     """Look at settings, store, Redis and collection; exit status 1 if something is wrong."""
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     if acl:
         typer.echo(_acl(settings_of(config, data)))
         return

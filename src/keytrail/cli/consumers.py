@@ -32,7 +32,7 @@ def import_file(
     from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     content = content_of(file)
     with reach(settings_of(config, data), url, token) as reached:
         put = reached.put("/api/v1/consumers", asked_org(reached, org), content).json()
@@ -67,7 +67,7 @@ def sync(
     from keytrail.store.consumers import COLUMNS
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
     secret = settings.gateway.secret.get_secret_value()
     if not settings.gateway.url or not secret:
@@ -123,7 +123,7 @@ def suggest(
     from keytrail.telemetry import set_up_logging
     from keytrail.web.rows import neutral_cell
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     question = {
         "dimensions": ["key"],
         "metrics": ["latest_alias"],

@@ -27,5 +27,5 @@ def demo(
     from keytrail.demo.run import RECORDS, run
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     run(host, port, rate=rate, seconds=seconds, records=records or RECORDS)

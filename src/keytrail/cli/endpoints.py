@@ -39,7 +39,7 @@ def endpoints(
     from keytrail.cli.reach import asked_org, reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
     last = last or datetime.now(ZoneInfo(settings.timezone)).date()
     first = first or last - timedelta(days=DEFAULT_DAYS)

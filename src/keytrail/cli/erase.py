@@ -40,7 +40,7 @@ def erase(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     asked: dict[str, Any] = {"key": key, "consumer": consumer, "ip": ip, "org": org, "keep_counts": keep_counts}
     if again:
         asked["again"] = _digests(again)

@@ -63,7 +63,7 @@ def export_rows(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
     began = time.perf_counter()
     with reach(settings, url, token) as reached:

@@ -39,7 +39,7 @@ def import_files(
     from keytrail.collect.stop import Stop
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
     with (
         Stop() as stop,

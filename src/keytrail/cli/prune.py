@@ -26,7 +26,7 @@ def prune(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     with reach(settings_of(config, data), url, token) as reached:
         answer = reached.post("/api/v1/prune", {}, b"") if apply else reached.get("/api/v1/prune")
     steps = answer.json()["data"]

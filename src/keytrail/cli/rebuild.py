@@ -37,7 +37,7 @@ def rebuild(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     with reach(settings_of(config, data), url, token) as reached:
         known = reached.get("/api/v1/rebuild").json()
         since = known["since"] or ""

@@ -33,7 +33,7 @@ def rejects(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     with reach(settings_of(config, data), url, token) as reached:
         found = reached.get("/api/v1/rejects", {"bytes": "false", "limit": str(limit)}).json()["data"]
     if as_json:
@@ -62,7 +62,7 @@ def retry(
     from keytrail.cli.reach import NoStore, reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     try:
         with reach(settings_of(config, data), url, token) as reached:
             if reached.here:

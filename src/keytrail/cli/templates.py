@@ -176,7 +176,7 @@ def _reached(
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
-    set_up_logging(log_format, level=30)
+    set_up_logging(log_format, only_faults=True)
     return reach(settings_of(config, data), url, token)
 
 
