@@ -1,11 +1,14 @@
 import io
 import time
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
 from keytrail.cli import progress as shown
 from keytrail.collect.files import Summary
+from keytrail.collect.tablefile import ParquetLines
 from keytrail.collect.textfile import Lines
 
 
@@ -40,6 +43,18 @@ def test_elsewhere_a_plain_line_now_and_then(monkeypatch: pytest.MonkeyPatch) ->
         "file.ndjson: 500 records, 100/s, 50%, 5 s left",
         "file.ndjson: 1,000 records, 100/s, 50%, 10 s left",
     ]
+
+
+def test_a_table_of_which_no_share_is_known(monkeypatch: pytest.MonkeyPatch) -> None:
+    file, out, now = io.BytesIO(), io.StringIO(), [0.0]
+    pq.write_table(pa.table({"time": ["2026-11-20T12:00:00Z"], "path": ["/a"]}), file)
+    lines = ParquetLines(file, "file.parquet", size=file.tell())
+    assert len(lines.take(10, 1 << 20)) == 1
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    with shown.progress(Console(file=out, width=200), lines) as told:
+        now[0] = 10.0
+        told(Summary(lines=1000))
+    assert out.getvalue() == "file.parquet: 1,000 records, 100/s\n"
 
 
 def test_quiet_shows_nothing() -> None:

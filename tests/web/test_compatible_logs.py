@@ -106,7 +106,7 @@ def test_a_whole_record(running: Product) -> None:
         city_geoname_id=2694762,
         city_names=(("de", "Linköping (de)"), ("en", "Linköping")),
         latitude=58.5,
-        longitude=15.25,
+        longitude=15.0,
         location_time_zone="Europe/Stockholm",
         open_connections=1,
         closed_connections=2,
@@ -152,7 +152,7 @@ def test_a_whole_record(running: Product) -> None:
         "Geo": {
             "Country": {"ISOCode": "SE"},
             "City": {"Names": {"en": "Linköping"}, "GeoNameID": 2694762},
-            "Location": {"Latitude": 58.5, "Longitude": 15.25, "TimeZone": "Europe/Stockholm"},
+            "Location": {"Latitude": 58.5, "Longitude": 15, "TimeZone": "Europe/Stockholm"},
         },
         "Network": {"OpenConnections": 1, "ClosedConnection": 2, "BytesIn": 3, "BytesOut": 4},
         "Latency": {"Total": 30, "Upstream": 20, "Gateway": 10},
@@ -179,6 +179,7 @@ def test_a_whole_record(running: Product) -> None:
     }
     assert json.loads(answer.text) == {"data": [wanted], "pages": 1}
     assert list(json.loads(answer.text)["data"][0]) == list(wanted)
+    assert '"Location":{"Latitude":58.5,"Longitude":15,' in answer.text
 
 
 def test_a_record_without_an_expiry(running: Product) -> None:

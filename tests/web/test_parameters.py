@@ -209,3 +209,4 @@ def test_numbers_are_no_formulas() -> None:
 def test_segments() -> None:
     assert split(b"/a//b%2Fc/%20/") == ["a", "b\udc2fc", " "]
     assert split(b"") == split(b"/") == []
+    assert split(b"HTTPS://gateway.test:8080/a/http:/b") == split(b"a/http:/b?c=http://d") == ["a", "http:", "b"]

@@ -70,7 +70,8 @@ class _Plain:
         self._last = now
         seconds = now - self._began
         text = f"{self._lines.name}: {summary.lines:,} records, {summary.lines / seconds:,.0f}/s"
-        if self._lines.size:
+        # Of a table with an index at its end it can't be told how many bytes were read.
+        if self._lines.size and self._lines.read:
             share = self._lines.read / self._lines.size
             text += f", {share:.0%}, {seconds / share - seconds:,.0f} s left"
         self._console.print(text, markup=False, highlight=False)

@@ -4,7 +4,6 @@ The graded rules of the contract stand here as constants and small functions; `C
 their grades.
 """
 
-import time
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC
@@ -20,24 +19,24 @@ from keytrail.query.request import Filter
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
 from keytrail.query.zones import Span, to_moment
-from keytrail.record import FIELDS, GO_ORDER, Field, Shape
+from keytrail.record import FIELDS, GO_ORDER, Field, Kind, Shape
 from keytrail.web.auth import require
 from keytrail.web.compatible import LEAST_ERROR
 from keytrail.web.compatible_answer import HEADERS, paging
 from keytrail.web.compatible_request import AtDesk, Desk, page
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.rows import NO_HIT, rfc3339
+from keytrail.web.rows import NO_HIT, number, rfc3339
 from keytrail.web.streamed import Streamed
 
 MOST_RECORDS: Final = 100_000
 """Grade I: records of one answer. More than that is refused and not cut, as a script that asks for all would not see
 what is missing."""
 
-END_NEEDED: Final = True
-"""Grade I: a request without `end` is refused; else it would mean now."""
-
 LATEST_SECOND: Final = 7_258_118_400
-"""The year 2200, in seconds since 1970: greater numbers are no seconds."""
+"""The year 2200, in seconds since 1970: greater numbers are no seconds.
+
+Grade O: also the end where none is given. Scripts that wait for the records of a test give a start alone.
+"""
 
 DATE_PARTS: Final = ("Day", "Month", "Year", "Hour")
 """Grade I: of the time stamp in UTC. A gateway writes them in its own zone, which a record does not tell."""
@@ -77,7 +76,7 @@ def logs(
     request: Request,
     at: AtDesk,
     start: Annotated[str | None, Query(description="First instant, in seconds since 1970.")] = None,
-    end: Annotated[str | None, Query(description="Last instant, in seconds since 1970; included.")] = None,
+    end: Annotated[str | None, Query(description="Last instant, likewise; included. Without it, no end.")] = None,
     p: Annotated[str | None, Query(description="Page from 1; 0 or less for all records.")] = None,
     api: Annotated[str | None, Query(description="Only this API.")] = None,
     errors: Annotated[str | None, Query(description="`1` for only the requests that failed.")] = None,
@@ -88,7 +87,7 @@ def logs(
     Recorded requests have no credentials and no values of the query any more, and times are of milliseconds.
     """
     require(at.principal, "logs")
-    number = page(at.given("p"))
+    wanted = page(at.given("p"))
     size = at.settings.page_size
     question = Question(
         scope=at.scope,
@@ -98,13 +97,13 @@ def logs(
         metrics=("records",),
         filters=_filters(at),
         having_hits=False,
-        limit=size if number else MOST_RECORDS,
-        offset=size * max(number - 1, 0),
+        limit=size if wanted else MOST_RECORDS,
+        offset=size * max(wanted - 1, 0),
     )
     total = _total(at, question)
-    if not number and total > MOST_RECORDS:
+    if not wanted and total > MOST_RECORDS:
         raise RequestError(f"{total} records are more than {MOST_RECORDS} at once: ask for less time, or page by page")
-    headers, pages = paging(at, question.spans, total, number, size)
+    headers, pages = paging(at, question.spans, total, wanted, size)
     chunks = rows_at(at.engine, question, places(at.engine, question), _COLUMNS)
     return Streamed(
         _body(chunks, pages),
@@ -132,10 +131,10 @@ def _span(at: Desk) -> Span:
     """The stretch of time that `start` and `end` name, both included.
 
     Raises:
-        RequestError: One of them is missing, is no number of seconds, or they are the wrong way round.
+        RequestError: There is no start, one is no number of seconds, or they are the wrong way round.
     """
     start = _second(at, "start")
-    end = int(time.time()) if not (END_NEEDED or at.given("end")) else _second(at, "end")
+    end = _second(at, "end") if at.given("end") else LATEST_SECOND
     if end < start:
         raise RequestError(f"the end {end} lies before the start {start}")
     return Span(start * 1000, end * 1000 + 1)
@@ -207,6 +206,8 @@ def _value(field: Field, value: Any) -> Any:
             return types
         case Shape.ERRORS:
             return [{"Message": message, "Path": None} for message in value]
+        case _ if field.kind is Kind.FLOAT:
+            return number(value)
         case _:
             # Kept as text, of which the gateway writes the base64.
             return b64encode(value.encode()).decode() if field.column in _RECORDED else value

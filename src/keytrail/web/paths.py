@@ -5,6 +5,7 @@ slash into a new segment, so routing works on the raw path: split at `/`, empty 
 and strictly.
 """
 
+import re
 from typing import Final
 from urllib.parse import unquote_to_bytes
 
@@ -16,6 +17,8 @@ from keytrail.web.problems import problem
 _SLASH: Final = "\udc2f"
 """Stands for a decoded slash while routing: a lone surrogate, which no decoded text can hold."""
 
+_ADDRESS: Final = re.compile(rb"^https?://[^/]*", re.IGNORECASE)
+
 KEY_NOT_DECODED: Final = "Key could not be decoded."
 
 
@@ -25,13 +28,13 @@ def segment(value: str) -> str:
 
 
 def split(raw_path: bytes) -> list[str]:
-    """The decoded segments of a raw path.
+    """The decoded segments of a raw path, or of a whole address as a client sends it to a proxy (RFC 9112, 3.2.2).
 
     Raises:
         RequestError: A segment is not UTF-8, or its percent signs are not followed by two hex digits.
     """
     segments = []
-    for raw in raw_path.split(b"?")[0].split(b"/"):
+    for raw in _ADDRESS.sub(b"", raw_path.split(b"?")[0]).split(b"/"):
         if not raw:
             continue
         try:
