@@ -22,6 +22,14 @@ CSV = (
     ",,,,0,,13,October,2020,13,18446744073709551615,,2020-10-13 07:52:50 +0000 UTC m=+0.1,,,api-2,org-1,,0,,,,,0,,0,0,,"
     "1,1,20,30,0,0,,,false,0001-01-01 00:00:00 +0000 UTC\n"
 )
+OLD_CSV = (
+    "Method,Host,Path,RawPath,ContentLength,UserAgent,Day,Month,Year,Hour,ResponseCode,APIKey,TimeStamp,APIVersion,"
+    "APIName,APIID,OrgID,OauthID,RequestTime,RawRequest,RawResponse,IPAddress,Geo,Network,Latency,Tags,Alias,TrackPath,"
+    "ExpireAt\n"
+    'GET,api.test,/a,"/a,b",12,curl,13,October,2020,13,404,7f3c3ca87376cabe,2020-10-13 13:22:49.667 +0530 IST,v1,'
+    "An API,api-1,org-1,client-1,217,,,10.0.0.1,<analytics.GeoData Value>,<analytics.NetworkStats Value>,"
+    '<analytics.Latency Value>,"key-7f3c3ca87376cabe;two, three",bob,<bool Value>,2120-09-19 07:52:49.667 +0000 UTC\n'
+)
 RECORD = {
     "method": "GET",
     "host": "api.test",
@@ -179,6 +187,21 @@ def from_csv(text: str) -> list[dict[str, Any]]:
 
 def test_csv() -> None:
     assert from_csv(CSV) == [RECORD, TCP]
+
+
+def test_csv_of_older_pumps() -> None:
+    absent = {
+        "latency",
+        "upstream_latency",
+        "country",
+        "city",
+        "city_id",
+        "latitude",
+        "longitude",
+        "geo_zone",
+        "track_path",
+    }
+    assert from_csv(OLD_CSV) == [{name: value for name, value in RECORD.items() if name not in absent}]
 
 
 @pytest.mark.parametrize("document", [SNAKE, LOGGED, RELAXED, CANONICAL], ids=["http", "stdout", "mongo", "canonical"])

@@ -44,6 +44,8 @@ _FLAGS: Final = {"true": True, "t": True, "1": True, "false": False, "f": False,
 """Ours, the pump's and PostgreSQL's."""
 _GO_TIME: Final = re.compile(r"(\d{4}-\d\d-\d\d) (\d\d:\d\d:\d\d)(\.\d+)? ([+-]\d\d)(\d\d) ")
 """A time as Go prints one, before the zone's name."""
+_NO_VALUE: Final = re.compile(r"<[\w.]+ Value>")
+"""What older pumps write of a group or flag: its type, and nothing of what it held."""
 _CITY: Final = re.compile(r"([A-Za-z]{2,3}(?:-[A-Za-z]+)?):([^;]*)(?:;|$)")
 """One of a city's names in the pump's CSV: `de:Wien;en:Vienna`."""
 
@@ -93,6 +95,8 @@ def _shaped(field: Field, value: Any) -> Any:
 
 def of_text(field: Field, text: str) -> Any:
     """A cell of CSV as a value of a JSON record. What can't be one stays a text, and its record is rejected."""
+    if _NO_VALUE.fullmatch(text):
+        return None
     read = _city if field.shape is Shape.CITY else _OF_TEXT.get(field.kind, _unmarked)
     try:
         return read(text)
