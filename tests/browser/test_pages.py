@@ -28,6 +28,23 @@ def test_page_with_data(paths: dict[str, str], tab: Tab, name: str) -> None:
     looked_at(seen, name)
 
 
+def test_a_phone_shows_whose_figures_these_are(tab: Tab) -> None:
+    page = tab("/keys").page
+    page.set_viewport_size({"width": 360, "height": 800})
+    table, name = page.locator("#p-table .scroll"), page.locator("#p-table tbody th").first
+    # That there is more is seen, and the name stays while one looks at it.
+    expect(table).to_have_class("scroll more-right")
+    before = name.bounding_box()
+    table.evaluate("one => one.scrollTo(9999, 0)")
+    expect(table).to_have_class("scroll more-left")
+    assert name.bounding_box() == before
+    page = tab("/pipeline").page
+    page.set_viewport_size({"width": 360, "height": 800})
+    expect(page.locator(".figure .note").first).to_be_in_viewport(ratio=1)
+    for column in ("Stored", "To visible", "Attempt"):
+        expect(page.locator("#p-batches thead th", has_text=column)).to_be_in_viewport(ratio=1)
+
+
 def test_first_page_is_light_and_stands_still(opened: Open) -> None:
     seen = opened("/")
     seen.page.wait_for_timeout(200)

@@ -60,8 +60,11 @@ def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
 def test_a_refresh_keeps_what_somebody_points_at(opened: Open) -> None:
     seen, page, asked = watched(opened)
     page.locator("#p-traffic h2").hover()
+    # As an extension of the browser does it: it must not be written into what comes, which the page's policy forbids.
+    page.locator("#h-latency").evaluate("one => { one.style.color = 'red'; }")
     with page.expect_request("**panel=latency"):
         page.clock.run_for(EVERY)
     seen.settled()
     assert "traffic" not in asked
+    assert page.locator("#h-latency[style]").count() == 0
     assert seen.faults == []

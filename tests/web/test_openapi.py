@@ -177,6 +177,9 @@ def test_the_page_lists_every_operation(running: Product, description: Any) -> N
     text = unescape(running.http.get("/docs").text)
     for path, method, operation in operations(description):
         assert f"<code>{method.upper()} {path}</code>" in text
+        # The list at the top leads to it.
+        anchor = f"{method}-{path.strip('/').replace('/', '-')}"
+        assert text.count(f'href="#{anchor}"') == text.count(f'id="{anchor}"') == 1
         for parameter in operation.get("parameters", ()):
             assert f"<code>{parameter['name']}</code>" in text
 

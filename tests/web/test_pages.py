@@ -85,6 +85,25 @@ def test_every_address_is_under_the_public_path(behind: Product, path: str) -> N
     assert {address for address in addresses if address and not re.match(r"/stats(/|$)|#", address)} == set()
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_comparison_is_offered_where_there_is_one(behind: Product, path: str) -> None:
+    # Of these only the overview has figures and charts that change with it; what changed has baselines of its own.
+    assert ("compare=off" in page(behind, path)) == (path == "/")
+
+
+def test_a_request_tells_its_times_with_their_unit(behind: Product) -> None:
+    (found, *_) = re.findall(r'href="/stats(/requests/[^"?]+)', page(behind, "/requests"))
+    text = page(behind, found)
+    assert re.search(r"<code>request_time</code></th><td[^>]*><bdi>10 ms</bdi>", text)
+    assert re.search(r"<code>method</code></th><td[^>]*><bdi>GET</bdi>", text)
+
+
+def test_each_row_of_an_endpoints_errors_has_its_head(behind: Product) -> None:
+    text = page(behind, "/endpoint?path=/a/path&api=an%20api")
+    (panel,) = re.findall(r'<section[^>]* id="p-guilty".*?</section>', text, re.DOTALL)
+    assert re.findall(r'<tr><th scope="row">.*?<bdi>(.*?)</bdi>', panel) == ["Its alias"]
+
+
 def test_the_session_is_for_the_public_path_only(behind: Product) -> None:
     answer = behind.http.post("/stats/signin", data={"token": "all", "next": "/stats/keys"}, follow_redirects=False)
     assert answer.status_code == 303

@@ -252,11 +252,27 @@ function inSight() {
     row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
   }
 }
+// A row or a table that is wider than its place says at which of its edges it goes on.
+const SIDEWAYS = ".scroll, .segments, .pages";
+function edges(place) {
+  place.classList.toggle("more-left", place.scrollLeft > 1);
+  place.classList.toggle("more-right", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
+}
+const sized = new ResizeObserver((entries) => entries.forEach((entry) => edges(entry.target)));
+function watchEdges(within) {
+  for (const place of all(SIDEWAYS, within)) sized.observe(place);
+}
+document.addEventListener("scroll", (event) => event.target.matches?.(SIDEWAYS) && edges(event.target), {
+  capture: true,
+  passive: true,
+});
 document.addEventListener("htmx:load", (event) => {
   reachable(event.detail.elt);
   expectPanels(event.detail.elt);
+  watchEdges(event.detail.elt);
   if (event.detail.elt.id === "page") inSight();
 });
 reachable(document);
+watchEdges(document);
 inSight();
 countAge();

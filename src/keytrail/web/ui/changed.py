@@ -273,10 +273,10 @@ def _figures(desk: Desk, question: ChangesQuestion, told: Row) -> list[charts.Fi
             href=desk.state.link("/endpoints", sort="-p95_latency"),
         ),
         charts.Figure(
-            "Slower than before's p95",
+            "Slow requests",
             figures.rate(latency["slow_share"]),
             figures.delta(latency["slow_share"], latency["earlier_slow_share"], better="down", points=True),
-            note="of all requests",
+            note="slower than the p95 before",
         ),
         charts.Figure(
             "Judged",

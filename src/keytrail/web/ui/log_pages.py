@@ -50,7 +50,8 @@ def log(request: Request, desk: AtDesk) -> Response:
             ("max_latency", "Latency at most, ms", "≤ ms"),
         )
     ]
-    return show(request, desk, "log.html", panels, title="Requests", searches="Text in the path", bounds=bounds)
+    searches = "Text in the path"
+    return show(request, desk, "log.html", panels, compares=False, title="Requests", searches=searches, bounds=bounds)
 
 
 def _page(desk: Desk, names: Names, cursor: str) -> dict[str, Any]:
@@ -157,9 +158,11 @@ def _told(value: Any) -> bool:
 
 
 def _column(name: str, value: Any, where: str) -> tuple[str, str, Any]:
-    """A column's name, what it means, and its value."""
+    """A column's name, what it means, and its value with its unit."""
     field = BY_COLUMN.get(name)
     if field and field.kind is Kind.INSTANT:
         return name, field.meaning, figures.exact(value, where)
     text = ", ".join(map(str, value)) if isinstance(value, (list, tuple)) else str(value)
+    if field and field.unit:
+        text = f"{text} {field.unit}"
     return name, field.meaning if field else "", text

@@ -284,7 +284,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
 def _table_page(request: Request, desk: Desk, kind: str, title: str, searches: str) -> Response:
     names: Names = request.app.state.names
     panels = [table_panel(desk, names, kind, title)]
-    return show(request, desk, "table_page.html", panels, title=title, searches=searches)
+    return show(request, desk, "table_page.html", panels, compares=False, title=title, searches=searches)
 
 
 @router.get("/keys")
@@ -329,7 +329,8 @@ def errors(request: Request, desk: AtDesk) -> Response:
         ranking_panel(desk, names, "codes", wide="w4 x6"),
         table_panel(desk, names, "errors", "Errors"),
     ]
-    return show(request, desk, "errors.html", panels, title="Errors", searches="Path, key, API or code")
+    searches = "Path, key, API or code"
+    return show(request, desk, "errors.html", panels, compares=False, title="Errors", searches=searches)
 
 
 @router.get("/docs")
@@ -337,7 +338,15 @@ def documentation(request: Request) -> Response:
     """Every endpoint of the API, from its OpenAPI description."""
     schema = request.app.openapi()
     operations = [
-        {"description": "", "parameters": [], **operation, "path": path, "method": method.upper()}
+        {
+            "description": "",
+            "parameters": [],
+            **operation,
+            "path": path,
+            "method": method.upper(),
+            # A link to one endpoint: `/docs#get-api-v1-catalog`.
+            "anchor": f"{method}-{path.strip('/').replace('/', '-')}",
+        }
         for path, methods in schema["paths"].items()
         for method, operation in methods.items()
     ]

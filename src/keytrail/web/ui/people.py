@@ -49,7 +49,7 @@ def consumers(request: Request, desk: AtDesk) -> Response:
             "quiet", "Without requests in this range", "quiet", partial(_quiet, desk, names), size="text", live=False
         ),
     ]
-    return show(request, desk, "consumers.html", panels, title="Consumers", searches="Name or id")
+    return show(request, desk, "consumers.html", panels, compares=False, title="Consumers", searches="Name or id")
 
 
 def _quiet(desk: Desk, names: Names) -> Row:

@@ -32,7 +32,6 @@ class Column:
         kind: How it is shown: count, errors, rate, ms, ago, spark, text.
         sorts: It can be sorted by.
         hint: What it means.
-        narrow: It stays where there is little room.
     """
 
     name: str
@@ -40,13 +39,12 @@ class Column:
     kind: str = "count"
     sorts: bool = True
     hint: str = ""
-    narrow: bool = False
 
 
-HITS: Final = Column("hits", "Requests", narrow=True)
+HITS: Final = Column("hits", "Requests")
 SUCCESS: Final = Column("success", "Success", hint="codes 200 to 299")
 ERRORS: Final = Column("error", "Errors", "errors", hint="codes of 400 and more")
-RATE: Final = Column("error_rate", "Error rate", "rate", narrow=True)
+RATE: Final = Column("error_rate", "Error rate", "rate")
 MEAN: Final = Column("latency", "Mean", "ms")
 P50: Final = Column("p50_latency", "p50", "ms")
 P95: Final = Column("p95_latency", "p95", "ms", hint="95 % of requests were faster")
@@ -106,9 +104,9 @@ KINDS: Final = {
         "Error",
         ("code", "error_origin", "api", "path", "key"),
         (
-            Column("hits", "Errors", narrow=True),
+            Column("hits", "Errors"),
             Column("first_hit", "First", "ago", hint="first in this range"),
-            Column("last_hit", "Last", "ago", narrow=True),
+            Column("last_hit", "Last", "ago"),
             Column("p95_latency", "p95", "ms"),
             TREND,
         ),
