@@ -58,6 +58,17 @@ def test_old_days_become_files_that_others_can_read(cooled: Product) -> None:
     all_right(cooled)
 
 
+def test_recorded_requests_go_with_their_day_where_they_may_stay_longer(warm: Product) -> None:
+    """A cold file would have to be written once more for them."""
+    longer = Retention(raw_days=10, rollup_months=2, recorded_days=15)
+    steps = pruning(warm, longer).plan(NOW)
+    assert told(steps, "moved") == [f"{day:%Y%m%d}" for day in OLD]
+    # 9 March is 11 days ago: by its age alone it would keep them.
+    assert told(steps, "recorded") == [f"{day:%Y%m%d}" for day in OLD]
+    for_ever = Retention(raw_days=10, rollup_months=2, recorded_days=0)
+    assert told(pruning(warm, for_ever).plan(NOW), "recorded") == []
+
+
 def test_records_that_come_late_count_at_once(cooled: Product) -> None:
     late = [Made(OLD[1], n, ORG) for n in range(PER_DAY, PER_DAY + 4)]
     put(cooled, late)

@@ -30,8 +30,9 @@ A = Record(
 MANY = replace(A, timestamp=instant_of(datetime(2025, 6, 1, tzinfo=UTC)))
 RECORDS = (
     A,
-    replace(A, timestamp=A.timestamp + SECOND // 1000, path="/b"),
-    replace(A, timestamp=A.timestamp + SECOND, path="/c", api_id="api-2", response_code=500),
+    # On both sides of what is an error.
+    replace(A, timestamp=A.timestamp + SECOND // 1000, path="/b", response_code=399),
+    replace(A, timestamp=A.timestamp + SECOND, path="/c", api_id="api-2", response_code=400),
     replace(A, timestamp=A.timestamp + 2 * SECOND, path="/graphql", is_graphql=True),
     replace(A, timestamp=A.timestamp + 3 * SECOND, path="/tcp", response_code=-1),
     replace(A, timestamp=A.timestamp + SECOND, path="/theirs", org_id=OTHER),

@@ -99,6 +99,13 @@ def test_the_latest_file_counts_though_a_clock_was_ahead(running: Product, monke
     assert [one["id"] for one in get(running).json()["data"]] == ["later"]
 
 
+def test_a_key_may_go_from_one_consumer_to_another(running: Product) -> None:
+    """The instant at which it goes belongs to the second alone."""
+    moved = "a,,key,aaaaaaaa,,2026-03-01T12:30:00Z\nb,,key,aaaaaaaa,2026-03-01T12:30:00Z,\n"
+    assert put(running, HEAD + moved).json() == {"org": ORG, "links": 2}
+    assert [get(running, name, **DAY).json()["totals"]["hits"] for name in ("/a", "/b")] == [1, 1]
+
+
 def test_organisations_never_cross(running: Product) -> None:
     put(running, HEAD + ACME)
     assert put(running, "consumer,kind,value\nacme,key,aaaaaaaa\n", ADMIN, OTHER).status_code == 200

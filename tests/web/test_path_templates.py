@@ -1,6 +1,7 @@
 """Path templates over HTTP: put and read, faults named by their place, what they do to the Dashboard's endpoints."""
 
 import json
+import time
 from typing import Any
 
 import pytest
@@ -49,6 +50,13 @@ def test_the_dashboards_endpoints_have_the_template_and_lose_it_again(running: P
     assert endpoints(running) == joined
     assert put(running, {"templates": []}).json()["templates"] == 0
     assert endpoints(running) == before
+
+
+def test_the_latest_rules_count_though_a_clock_was_ahead(running: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(running, {"templates": [USER]})
+    monkeypatch.setattr(time, "time_ns", lambda: 1)
+    put(running, {"templates": []})
+    assert running.get("/api/v1/templates") == {"data": []}
 
 
 @pytest.mark.parametrize(
