@@ -22,6 +22,7 @@ from keytrail.config import load
 from keytrail.store import client, writer
 from keytrail.store.tables import RAW
 from keytrail.telemetry import set_up_logging
+from tests.faults.beside import beside
 from tests.faults.interpose import Rename, interpose_rename
 
 LINUX: Final = platform.system() == "Linux"
@@ -44,11 +45,12 @@ class Collecting:
         point: One of `POINTS`: it kills itself with SIGKILL at the `number`-th time that it gets there. `wrong_order`
             is a fault: it lets go of a chunk before the store has it, as the vendor's pump does, and dies in between.
         number: See `point`.
+        work: What it does beside, over and over: see `beside.py`.
     """
 
-    def __init__(self, config: Path, point: str = "", number: int = 1) -> None:
+    def __init__(self, config: Path, point: str = "", number: int = 1, work: str = "") -> None:
         self._said, says = FORKING.Pipe(duplex=False)
-        self._process = FORKING.Process(target=_collect, args=(config, point, number, says))
+        self._process = FORKING.Process(target=_collect, args=(config, point, number, work, says))
         self._process.start()
         says.close()
 
@@ -56,6 +58,10 @@ class Collecting:
         """Return once it has opened its store and collects, or is dead."""
         with contextlib.suppress(EOFError):
             self._said.recv()
+
+    def until_it_has_worked(self) -> None:
+        """Return once it has done for the first time what it does beside, or is dead."""
+        self.until_it_collects()
 
     @property
     def status(self) -> int | None:
@@ -173,7 +179,7 @@ def die_at_rename(due: Callable[[], bool]) -> None:
     interpose_rename(next(Path(chdb.__file__).parent.glob("_chdb*.so")), make)
 
 
-def _collect(config: Path, point: str, number: int, says: Connection) -> None:
+def _collect(config: Path, point: str, number: int, work: str, says: Connection) -> None:
     """Collect until SIGTERM."""
     ended = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: ended.set())
@@ -181,6 +187,8 @@ def _collect(config: Path, point: str, number: int, says: Connection) -> None:
     if point:
         arm(point, number)
     set_up_logging("text", only_faults=True)
-    with assembled(load(config), wait=10) as parts, collecting(parts.collectors):
+    with assembled(load(config), wait=10) as parts, collecting(parts.collectors), contextlib.ExitStack() as more:
+        if work:
+            more.enter_context(beside(parts, work, config.parent, number, lambda: says.send("worked")))
         says.send("collecting")
         ended.wait()

@@ -5,7 +5,7 @@ import itertools
 import random
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +16,7 @@ import redis
 from keytrail.store.client import Engine
 from keytrail.store.rebuild import differing
 from keytrail.store.tables import ROLLUPS
+from tests.faults.beside import KEYS
 from tests.faults.process import Collecting
 from tests.oracle.records import Record, to_msgpack, to_protobuf
 from tests.product import product
@@ -31,12 +32,28 @@ SPAN_NS = 3 * 86_400 * 1_000_000_000
 """Over the end of a month; each insert has a part for each day of raw rows, so a longer time would only cost."""
 
 
+def spread(number: int) -> int:
+    """The instant of a record, ns: all over the time, again and again."""
+    return int(START.timestamp()) * 1_000_000_000 + number * 977_000_000_000 % SPAN_NS
+
+
+def onward(number: int) -> int:
+    """The instant of a record, ns: a day later every 3,000 records."""
+    return int(START.timestamp()) * 1_000_000_000 + number * 86_400_000_000_000 // 3_000
+
+
+def with_late(number: int) -> int:
+    """The same, but for every hundredth, which comes for a day that is over."""
+    return onward(number // 2) if number % 100 == 0 else onward(number)
+
+
 @dataclass
 class Feed:
     """Pushes numbered records, as a gateway does, until told to stop; remembers what Redis has acknowledged."""
 
     client: Any
     rate: int = 2_000
+    instant: Callable[[int], int] = spread
     pushed: set[str] = field(default_factory=set)
     poison: int = 0
     _stop: threading.Event = field(default_factory=threading.Event)
@@ -56,7 +73,7 @@ class Feed:
                     poison += 1
                 else:
                     names.append(f"/r/{number}")
-                    batches.setdefault(where, []).append(encoded(number, where))
+                    batches.setdefault(where, []).append(encoded(number, where, self.instant))
             pipe = self.client.pipeline(transaction=True)
             for where, blobs in batches.items():
                 pipe.rpush(where, *blobs)
@@ -78,14 +95,19 @@ class Feed:
             thread.join()
 
 
-def encoded(number: int, where: str) -> bytes:
+def key_of(number: int) -> str:
+    """The key of a record."""
+    return KEYS[random.Random(number).randrange(len(KEYS))]
+
+
+def encoded(number: int, where: str, instant: Callable[[int], int] = spread) -> bytes:
     """A record that can be told by its raw path; its other values make many groups, over two months."""
     chance = random.Random(number)
     record = Record(
-        timestamp=int(START.timestamp()) * 1_000_000_000 + number * 977_000_000_000 % SPAN_NS,
+        timestamp=instant(number),
         org_id=f"org{number % 2}",
         api_id=f"api{number % 3}",
-        api_key=f"{chance.randrange(20):08x}",
+        api_key=KEYS[chance.randrange(len(KEYS))],
         oauth_id=f"client{number % 4}" if number % 4 else "",
         path=f"/p{number % 5}",
         raw_path=f"/r/{number}",

@@ -2,6 +2,7 @@
 
 from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -141,16 +142,18 @@ def test_a_file_that_is_not_the_day_is_not_taken(warm: Product, monkeypatch: pyt
     assert files(warm) == [str(day) for day in OLD]
 
 
-def test_records_that_come_while_a_day_is_moved(warm: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("before", ["working", "put"])
+def test_records_that_come_while_a_day_is_moved(before: str, warm: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before its file is written, which is then not the day that was looked at, or after it."""
     late = [Made(OLD[0], PER_DAY, ORG)]
-    put_in_place = Folder.put
+    real = getattr(Folder, before)
 
-    def slow(place: Folder, name: str) -> tuple[int, str]:
+    def slow(place: Folder, name: str) -> Any:
         if name.startswith(str(OLD[0])):
             put(warm, late)
-        return put_in_place(place, name)
+        return real(place, name)
 
-    monkeypatch.setattr(Folder, "put", slow)
+    monkeypatch.setattr(Folder, before, slow)
     assert told(run(warm), "moved") == [f"{day:%Y%m%d}" for day in OLD[1:]]
     monkeypatch.undo()
     RECORDS.extend(late)

@@ -243,18 +243,28 @@ def test_a_receipt_erases_in_an_older_copy(filled: Product) -> None:
     assert Erasing(filled.parts.engine, filled.parts.writer).again(those).raw == 0
 
 
-def test_who_is_erased_before_their_records_are_confirmed(filled: Product) -> None:
+@pytest.mark.parametrize("others", [0, 3], ids=["alone", "among others"])
+@pytest.mark.parametrize("killed", [False, True], ids=["erased", "only remembered"])
+def test_who_is_erased_before_their_records_are_confirmed(filled: Product, killed: bool, others: int) -> None:
     """Killed between the rows and the ledger: what is tried again is without them, and so is the ledger."""
-    new = [line(TODAY, n, key) for n in range(20, 24) for key in (THEIRS, OTHERS)]
+    # Theirs come first and last.
+    new = [line(TODAY, n, OTHERS) for n in range(21, 21 + others)] + [line(TODAY, n, THEIRS) for n in range(20, 26)]
     given: Any = {"following": "", "origin": "test"}
     name = f"batch {next(ROUND)}"
     breaking: Any = Breaking(filled.parts.engine, BATCHES)
     with pytest.raises(StoreError, match="killed"):
         Writer(breaking).write(filled.parts.intake.prepare(name, 0, new, attempt=1, **given))
-    assert erase(filled, Subject("key", THEIRS)).raw == 24
+    if killed:
+        breaking = Breaking(filled.parts.engine, "requests REPLACE")
+        with pytest.raises(StoreError, match="killed"):
+            Erasing(breaking, filled.parts.writer).erase([Subject("key", THEIRS)], keep_counts=False)
+    else:
+        assert erase(filled, Subject("key", THEIRS)).raw == 26
     again = filled.parts.intake.prepare(name, 0, new, attempt=2, **given)
-    assert filled.parts.writer.write(again) == Written(stored=4, rejected=4, duplicate=0)
-    assert counts(filled)[RAW] == 16
+    assert filled.parts.writer.write(again) == Written(stored=others, rejected=6, duplicate=0)
+    assert filled.query(f"SELECT count() FROM {RAW} WHERE batch_id = '{name}'") == [(others,)]
+    erase(filled, Subject("key", THEIRS))
+    assert counts(filled) == dict.fromkeys((RAW, *TABLES), 12 + others)
     sound(filled)
 
 

@@ -136,16 +136,16 @@ class Writer:
                 return self.duplicate(chunk)
             # Who has a turn may be erasing somebody, so who that is can be asked only afterwards.
             self._turns.wait()
-            chunk, erased = self._without_erased(chunk)
+            whole = chunk
+            chunk, erased = self._without_erased(whole)
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
-            if chunk.rows.num_rows:
-                # What was stored together with others went in under another token.
-                if chunk.attempt == 1 or self._count(chunk) != chunk.rows.num_rows:
-                    self._engine.insert(RAW, chunk.rows, token)
-                if chunk.attempt > 1:
-                    token, phantom = self._make_sure(chunk, token, record_token)
-                    rebuilt = len(self._mend(_days(chunk.rows)))
+            # What was stored together with others went in under another token.
+            if chunk.rows.num_rows and (chunk.attempt == 1 or self._count(whole) != chunk.rows.num_rows):
+                self._engine.insert(RAW, chunk.rows, token)
+            if whole.rows.num_rows and chunk.attempt > 1:
+                token, phantom = self._make_sure(chunk, whole, token, record_token)
+                rebuilt = len(self._mend(_days(whole.rows)))
             if chunk.digests:
                 self._engine.insert(REJECTS, _reject_rows(chunk), f"{token}:rejected")
             self._engine.insert(BATCHES, _ledger_row(chunk, token), f"{token}:confirmed")
@@ -257,24 +257,32 @@ class Writer:
         with self._turns.hold():
             return mend_months(self._engine, months, cold=cold)
 
-    def _make_sure(self, chunk: Chunk, token: str, record_token: Callable[[str], None]) -> tuple[str, bool]:
-        """Count the chunk's rows, and replace them if they are not exactly what they should be."""
-        stored = self._settled_count(chunk)
+    def _make_sure(
+        self, chunk: Chunk, whole: Chunk, token: str, record_token: Callable[[str], None]
+    ) -> tuple[str, bool]:
+        """Count the chunk's rows, and replace them if they are not exactly what they should be.
+
+        They are looked for where those of the whole chunk are: an earlier attempt may have stored somebody who was
+        erased after it.
+        """
+        stored = self._settled_count(whole, chunk.rows.num_rows)
         if stored == chunk.rows.num_rows:
             return token, False
         if stored:
-            place, values = _place_of(chunk)
+            place, values = _place_of(whole)
             deletion = f"{self._engine.layout.alter(RAW)} DELETE WHERE {place} SETTINGS mutations_sync = 2"
             self._engine.command(deletion, values)
+        if not chunk.rows.num_rows:
+            return token, False
         token = f"{chunk.batch_id}:{chunk.offset}:{uuid.uuid4().hex}"
         record_token(token)
         self._engine.insert(RAW, chunk.rows, token)
         return token, True
 
-    def _settled_count(self, chunk: Chunk) -> int:
+    def _settled_count(self, chunk: Chunk, expected: int) -> int:
         """How many of the chunk's rows are there; on a cluster the replica that is asked may be a little behind."""
         deadline = time.monotonic() + (_REPLICAS_AGREE if self._engine.layout.cluster else 0)
-        while (stored := self._count(chunk)) != chunk.rows.num_rows and time.monotonic() < deadline:
+        while (stored := self._count(chunk)) != expected and time.monotonic() < deadline:
             time.sleep(_UNDER_WAY)
         return stored
 
