@@ -10,6 +10,7 @@ import pytest
 
 from keytrail.errors import RequestError, TooCostly
 from keytrail.query import changes as changing
+from keytrail.query import join
 from keytrail.query.changes import Changes, changes
 from keytrail.query.changes_question import parse_changes
 from keytrail.query.request import Scope
@@ -157,6 +158,73 @@ def test_a_consumer_whose_keys_were_rotated_is_one_culprit(shops: Shops) -> None
     assert (row["consumer"], row["key"], row["path"], row["errors"]) == ("acme", None, "/b", 20)
     assert row["since"] == "2026-03-01T12:20:00.000Z"
     assert [(row["consumer"], row["path"], row["errors"]) for row in rows["consumer"]] == [("acme", None, 20)]
+
+
+def test_no_group_that_is_not_shown_leaves_the_engine(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    keys = [f"{number:08x}" for number in range(1, 301)]
+    calm = [hit(second, key=key) for key in keys for second in (-3000, 3000)]
+    # Of the last thirty, each has more errors and slow hits than the one before it.
+    bad: dict[str, Any] = {"response_code": 502, "latency_total": 500}
+    failing = [hit(1800 + n, key=key, **bad) for more, key in enumerate(keys[-30:]) for n in range(10 + more)]
+    shops.stock(in_one(calm + failing))
+    engine, fetched = shops.product.parts.engine, []
+    query = engine.query
+
+    def counting(*args: Any, **more: Any) -> Any:
+        found = query(*args, **more)
+        fetched.append(values(found.rows))
+        return found
+
+    monkeypatch.setattr(engine, "query", counting)
+    question = parse_changes(HOUR | {"limit": 2, "least_hits": 1}, default_zone="UTC")
+    reply = changes(engine, Scope(shops.org), question)
+    assert reply.groups == 300 + 30
+    for rows in (reply.errors["rows"], reply.latency["rows"]):
+        assert [row["key"] for row in rows] == [keys[-1], keys[-2]]
+    # The numbers of everything, and of two groups with their minutes; those of all groups would be thousands.
+    assert sum(fetched) < len(keys)
+
+
+def values(found: Any) -> int:
+    """How many values there are in rows of rows."""
+    return sum(values(one) for one in found) if isinstance(found, list | tuple) else 1
+
+
+def test_each_of_both_ranges_may_take_what_one_may(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are one statement; what only single requests tell must not be refused for that."""
+    shops.stock(in_one(steady(-3600, 3600)))
+    engine, limits = shops.product.parts.engine, []
+    query = engine.query
+
+    def noting(sql: str, parameters: Any = None, bounds: Any = None) -> Any:
+        if "`d_code_class`" in sql:
+            limits.append(bounds)
+        return query(sql, parameters, bounds)
+
+    monkeypatch.setattr(engine, "query", noting)
+    condition = {"dimension": "country", "operator": "is", "value": ""}
+    reply = changes(engine, Scope(shops.org), parse_changes(HOUR | {"filter": condition}, default_zone="UTC"))
+    assert reply.groups == 1
+    (ranking,) = limits
+    assert ranking == {"max_rows_to_read": 100_000_000, "max_memory_usage": 1_000_000_000, "max_execution_time": 30}
+
+
+def test_who_moved_between_the_ranges_is_no_matter(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Links that come and go there are none that a range has to be cut at, and of too many sums would be of no use."""
+    monkeypatch.setattr(join, "MOST_EDGES", 1)
+    shops.stock(in_one([*steady(-7 * 86_400, 3600 - 7 * 86_400), *steady(0, 3600, response_code=502)]))
+    moved = [datetime.fromtimestamp(NOON - day * 86_400, UTC) for day in (5, 4, 3)]
+    owners = ("one", "two", "three", "four")
+    since, until = (None, *moved), (*moved, None)
+    links = [
+        Link(shops.org, owner, "", "key", K1, **{n: at for n, at in (("start", start), ("end", end)) if at})
+        for owner, start, end in zip(owners, since, until, strict=True)
+    ]
+    replace_links(shops.product.parts.engine, shops.org, links)
+    question = parse_changes(HOUR | {"baseline": "last_week", "by": "consumer"}, default_zone="UTC")
+    reply = changes(shops.product.parts.engine, Scope(shops.org), question)
+    assert [(row["consumer"], row["errors"]) for row in reply.errors["rows"]] == [("four", 180)]
+    assert "requests" not in {segment.table for segment in reply.statements[1].plan.segments}
 
 
 def test_nothing_changed(shops: Shops) -> None:

@@ -14,7 +14,7 @@ from keytrail.query.plan import plan
 from keytrail.query.question import MOST_ROWS, Question
 from keytrail.query.ranges import text
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Order, Query, Scope
-from keytrail.query.run import Answer, rows_to_read, run
+from keytrail.query.run import Answer, Around, rows_to_read, run
 from keytrail.query.zones import STEP_LENGTH, Label, Span, Step, steps
 from keytrail.store.client import Engine
 from keytrail.store.tables import RAW, histogram_range
@@ -98,17 +98,26 @@ def pages(engine: Engine, scope: Scope, question: Question) -> Iterator[list[Row
     return _Desk(engine, scope, question).pages()
 
 
-def bounded(engine: Engine, query: Query) -> Answer:
+def bounded(engine: Engine, query: Query, around: Around | None = None) -> Answer:
     """Answer one statement; one that only raw rows can answer is bounded by `RAW_LIMITS`.
+
+    Args:
+        engine: Where the answer comes from.
+        query: The question.
+        around: As of `run`.
 
     Raises:
         TooCostly: It would take more rows, memory or time than it may.
         StoreError: The engine failed.
     """
     query = join(engine, query)
-    limits = RAW_LIMITS if _is_raw(plan(query).segments) else None
+    limits = None
+    if _is_raw(plan(query).segments):
+        # As much for each of several ranges as if it were asked about by itself.
+        ranges = max(len(query.sides), 1)
+        limits = RAW_LIMITS | {name: RAW_LIMITS[name] * ranges for name in ("max_rows_to_read", "max_execution_time")}
     try:
-        return run(engine, query, limits)
+        return run(engine, query, limits, around)
     except StoreLimited as error:
         raise _too_costly(error, raw=limits is not None) from error
 

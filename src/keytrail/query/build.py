@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
-from keytrail.query.parts import HIT, PARTS, Part, latest
+from keytrail.query.parts import HIT, PARTS, SLOW, Part, latest, slow_beyond
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
 from keytrail.query.statement import BUCKET_CLOCK, INSTANT, RAW_CLOCK, Statement
@@ -21,11 +21,11 @@ def build(query: Query, chosen: Plan, rows: RawRows | None = None) -> tuple[str,
         chosen: Its plan.
         rows: Where its raw rows are; by default all in their table.
 
-    Its columns: `step` (index into the steps' labels) if there are steps, the dimensions, the metrics, and with a
-    limit `total_rows`, the number of rows without it.
+    Its columns: `step` (index into the steps' labels, or into the sides) if there are steps or sides, the dimensions,
+    the metrics, the slow hits if these are counted, and with a limit `total_rows`, the number of rows without it.
     """
     statement = Statement()
-    parts = _parts(query)
+    parts = _parts(query, statement)
     scope = conditions(query, statement)
     steps = _step_binding(chosen.steps, statement) if chosen.steps else ""
     groups = (["step"] if steps else []) + [_quoted("d_" + name) for name in query.dimensions]
@@ -45,6 +45,8 @@ def build(query: Query, chosen: Plan, rows: RawRows | None = None) -> tuple[str,
         given = {part: _merge(part) for part in parts}
     named = [f"{part.finished(sql, only_hits=only_hits)} AS {part.name}" for part, sql in given.items()]
     metrics = [f"{METRICS[name].sql} AS {_quoted('m_' + name)}" for name in query.metrics]
+    if query.beyond is not None:
+        metrics.append(f"{SLOW} AS {_quoted('m_slow')}")
     # All rows are there without a limit, and a window costs time.
     total = [] if query.limit is None else ["count() OVER () AS total_rows"]
     sql = f"WITH {', '.join(named)} SELECT {', '.join([*columns, *metrics, *total])} FROM {origin}"
@@ -138,11 +140,12 @@ def _endpoint(query: Query, parts: list[Part], statement: Statement) -> str:
     return expression(query, "path", statement) if any("path" in part.columns for part in parts) else ""
 
 
-def _parts(query: Query) -> list[Part]:
+def _parts(query: Query, statement: Statement) -> list[Part]:
     names = {part: None for metric in query.metrics for part in METRICS[metric].parts}
     if query.having_hits:
         names["p_hits"] = None
-    return [PARTS[name] for name in names]
+    slow = [] if query.beyond is None else [slow_beyond(statement.bind(query.beyond, "UInt16"))]
+    return [*(PARTS[name] for name in names), *slow]
 
 
 def _merge(part: Part) -> str:

@@ -7,84 +7,31 @@ same share earlier.
 Both are sums: the contributions of all groups together are the whole change.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
-from operator import itemgetter
 from typing import Any, Final
 
 from keytrail.errors import TooCostly
 from keytrail.query.ask import bounded
-from keytrail.query.changes_question import BETTER, DEFAULT_GROUP, GROUPS, WORSE, ChangesQuestion
+from keytrail.query.changes_question import DEFAULT_GROUP, GROUPS, ChangesQuestion
+from keytrail.query.changes_ranked import BEFORE, NOW, Key, Ranker, Ranking, Suspect, scale_of
 from keytrail.query.changes_since import CLOCK, Excess, since
 from keytrail.query.ranges import text
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Query, Scope
-from keytrail.query.run import Answer
-from keytrail.query.zones import Span
+from keytrail.query.run import Answer, Around
+from keytrail.query.statement import Statement
+from keytrail.query.zones import Label, Span, Step
 from keytrail.store.client import Engine
-from keytrail.store.tables import histogram_range
+from keytrail.store.tables import histogram_bucket
 
 TOLD: Final = GROUPS[DEFAULT_GROUP]
 """What a row tells; None where it is not told apart."""
 MOST_GROUPS: Final = 50_000
 """Groups that are compared; of more, none is ranked, as a part would pass for the whole."""
-_ERRORS: Final = ("hits", "error")
-_ALL: Final = (*_ERRORS, "latency", "upstream_latency", "latency_histogram")
 _NAMED_BY: Final = (("key", "latest_alias"), ("api", "latest_api_name"))
-LEAST_SIGMA: Final = 3.0
-"""A change that is less than so many times what chance alone gives is not ranked."""
+_OF_LATENCY: Final = ("p95_latency", "upstream_latency", "gateway_overhead")
 
 Row = dict[str, Any]
-Key = tuple[str, ...]
-
-
-@dataclass(slots=True)
-class Counts:
-    """What is known of a group in one range.
-
-    Attributes:
-        hits: Its hits.
-        errors: Its errors, by origin (`gateway`, `upstream`).
-        histogram: Its hits by bucket of latency (`store/tables.py`).
-        latency: Sum of latencies, ms.
-        upstream: Sum of upstream latencies, ms.
-    """
-
-    hits: int = 0
-    errors: dict[str, int] = field(default_factory=dict)
-    histogram: dict[int, int] = field(default_factory=dict)
-    latency: float = 0.0
-    upstream: float = 0.0
-
-    @property
-    def error(self) -> int:
-        """Errors of any origin."""
-        return sum(self.errors.values())
-
-    @property
-    def p95(self) -> float | None:
-        """95th percentile of latency, ms, within 3.2 %; None without hits."""
-        bucket = _p95_bucket(self.histogram)
-        return None if bucket is None else sum(histogram_range(bucket)) / 2
-
-    def slow(self, edge: int | None) -> int:
-        """Hits in buckets beyond `edge`; none are slow where there is no edge."""
-        return 0 if edge is None else sum([n for bucket, n in self.histogram.items() if bucket > edge])
-
-    def add(self, row: Mapping[str, Any]) -> None:
-        """Count a row of the engine in."""
-        hits = int(row["hits"])
-        self.hits += hits
-        if row["error"]:
-            origin = row["error_origin"]
-            self.errors[origin] = self.errors.get(origin, 0) + int(row["error"])
-        if found := row.get("latency_histogram"):
-            # Nearly every group is one row, and there are tens of thousands: theirs is taken as it is, not copied.
-            if self.histogram:
-                _count_in(found := dict(found), self.histogram)
-            self.histogram = found
-        self.latency += row.get("latency", 0.0) * hits
-        self.upstream += row.get("upstream_latency", 0.0) * hits
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +62,7 @@ def changes(engine: Engine, scope: Scope, question: ChangesQuestion, *, errors_a
         engine: Where the answer comes from.
         scope: What the asker may see.
         question: The ranges, and what is judged (`changes_question.parse_changes` makes one of JSON).
-        errors_alone: Latency is not wanted: its histograms are most of the work. It is not known then.
+        errors_alone: Latency is not wanted: to count slow hits is half of the work. It is not known then.
 
     Raises:
         TooCostly: There are more than `MOST_GROUPS` groups, or it would take more rows, memory or time than it may.
@@ -124,213 +71,188 @@ def changes(engine: Engine, scope: Scope, question: ChangesQuestion, *, errors_a
     return _Inquiry(engine, scope, question, errors_alone=errors_alone).found()
 
 
-@dataclass(frozen=True, slots=True)
-class _Suspect:
-    """A group that is ranked, with its contribution and how much that is against chance."""
-
-    key: Key
-    contribution: float
-    sigma: float
-
-
 class _Inquiry:
-    """The work on one question."""
+    """The work on one question.
+
+    Three statements, and those of the minutes: the p95 of everything, the groups that contribute most, and what else
+    is told of these.
+    """
 
     def __init__(self, engine: Engine, scope: Scope, question: ChangesQuestion, *, errors_alone: bool) -> None:
-        self._metrics = _ERRORS if errors_alone else _ALL
         self._engine = engine
         self._scope = scope
         self._question = question
         self._group = question.group
-        self._key: Callable[[Row], Key] = itemgetter(*question.group)
         self._statements: list[Answer] = []
-        self._now = self._counted(question.range.spans)
-        self._before = self._counted(question.baseline.spans)
-        self._scale = _length(question.range.spans) / max(_length(question.baseline.spans), 1)
-        self._keys = sorted({*self._now, *self._before})
-        self._hits_now, self._hits_before = _by_endpoint(self._now), _by_endpoint(self._before)
-        self._all_now, self._all_before = _total(self._now.values()), _total(self._before.values())
-        self._edge = _p95_bucket(self._all_before.histogram)
+        self._scale = scale_of(question)
+        self._p95 = {} if errors_alone else self._p95_of_all()
+        # Without hits before, nothing is slower than before.
+        self._edge = histogram_bucket(int(self._p95[BEFORE])) if self._p95.keys() >= {BEFORE, NOW} else None
+        self._ranking = self._ranked()
 
     def found(self) -> Changes:
         """Answer it."""
-        judged = [key for key in self._keys if self._enough(key)]
-        failing, failing_rise = self._ranked(judged, self._more_errors)
-        # Without hits before, nothing is slower than before.
-        comparable = self._edge is not None and self._all_now.hits > 0
-        slower, slower_rise = self._ranked(judged, self._more_slow) if comparable else ([], 0.0)
+        ranking = self._ranking
+        failing, slower = ranking.suspects["error"], ranking.suspects.get("slow", [])
         began_failing, began_slow = self._since(failing, slower)
-        names = self._names({one.key for one in (*failing, *slower)})
-        change = self._all_now.error - self._all_before.error * self._scale
-        slow_now, slow_before = self._slow_share(self._all_now), self._slow_share(self._all_before)
-        errors = {
-            "now": self._all_now.error,
-            "earlier": self._all_before.error,
-            "expected": self._all_before.error * self._scale,
+        details = self._details({one.key for one in (*failing, *slower)}, latency=bool(slower))
+        return Changes(
+            self._errors([self._error_row(one, details[one.key], began_failing.get(one.key)) for one in failing]),
+            self._latency([self._latency_row(one, details[one.key], began_slow.get(one.key)) for one in slower]),
+            ranking.groups,
+            ranking.judged,
+            self._statements,
+        )
+
+    def _errors(self, rows: list[Row]) -> Row:
+        now, expected = self._ranking.now.error, self._ranking.before.error * self._scale
+        return {
+            "now": now,
+            "earlier": self._ranking.before.error,
+            "expected": expected,
+            "change": now - expected,
+            "rest": now - expected - sum(row["contribution"] for row in rows),
+            "rows": rows,
+        }
+
+    def _latency(self, rows: list[Row]) -> Row:
+        now, before = (_ratio(one.slow, one.hits) for one in (self._ranking.now, self._ranking.before))
+        change = None if self._edge is None or now is None or before is None else now - before
+        return {
+            "p95_latency": self._p95.get(NOW),
+            "earlier_p95_latency": self._p95.get(BEFORE),
+            "slow_share": None if change is None else now,
+            "earlier_slow_share": None if change is None else before,
             "change": change,
-            "rest": change - sum(one.contribution for one in failing),
-            "rows": [self._error_row(one, failing_rise, names, began_failing.get(one.key)) for one in failing],
+            "rest": None if change is None else change - sum(row["contribution"] for row in rows),
+            "rows": rows,
         }
-        latency = {
-            "p95_latency": self._all_now.p95,
-            "earlier_p95_latency": self._all_before.p95,
-            "slow_share": slow_now if comparable else None,
-            "earlier_slow_share": slow_before if comparable else None,
-            "change": slow_now - slow_before if comparable else None,
-            "rest": slow_now - slow_before - sum(one.contribution for one in slower) if comparable else None,
-            "rows": [self._latency_row(one, slower_rise, names, began_slow.get(one.key)) for one in slower],
-        }
-        return Changes(errors, latency, len(self._keys), len(judged), self._statements)
 
     def _query(self, spans: tuple[Span, ...], dimensions: Sequence[str], metrics: Sequence[str], **more: Any) -> Query:
         filters = (*more.pop("among", ()), *self._question.filters)
         return Query(self._scope, spans, CLOCK, tuple(dimensions), tuple(metrics), filters, **more)
 
-    def _run(self, query: Query) -> Answer:
-        answer = bounded(self._engine, query)
+    def _of_both(self, dimensions: Sequence[str], metrics: Sequence[str], **more: Any) -> Query:
+        sides = {BEFORE: self._question.baseline.spans, NOW: self._question.range.spans}
+        spans = sorted((*sides[BEFORE], *sides[NOW]), key=lambda span: span.start)
+        return self._query(tuple(spans), dimensions, metrics, sides=(sides[BEFORE], sides[NOW]), **more)
+
+    def _run(self, query: Query, around: Around | None = None) -> Answer:
+        answer = bounded(self._engine, query, around)
         self._statements.append(answer)
         return answer
 
-    def _counted(self, spans: tuple[Span, ...]) -> dict[Key, Counts]:
-        answer = self._run(self._query(spans, (*self._group, "error_origin"), self._metrics, limit=MOST_GROUPS))
-        if answer.total_rows > MOST_GROUPS:
+    def _p95_of_all(self) -> dict[int, float]:
+        """The p95 of everything by side, ms; nothing of a side without hits."""
+        return {row["side"]: row["p95_latency"] for row in self._run(self._of_both((), ("p95_latency",))).rows}
+
+    def _ranked(self) -> Ranking:
+        ranker = Ranker(self._question, ("error",) if self._edge is None else ("error", "slow"))
+        counted = self._of_both((*self._group, "error_origin"), ("hits", "error"), beyond=self._edge)
+        (row,) = self._run(counted, ranker.around).rows
+        ranking = ranker.read(row)
+        if ranking.groups > MOST_GROUPS:
             raise TooCostly(
                 f"there are more than {MOST_GROUPS} groups of {', '.join(self._group)}: narrow the range, "
                 "or filter by key or API",
                 400,
             )
-        found: dict[Key, Counts] = {}
-        for row in answer.rows:
-            found.setdefault(self._key(row), Counts()).add(row)
-        return found
+        return ranking
 
-    def _enough(self, key: Key) -> bool:
-        endpoint = key[:-1]
-        return max(self._hits_now.get(endpoint, 0), self._hits_before.get(endpoint, 0)) >= self._question.least_hits
-
-    def _both(self, key: Key) -> tuple[Counts, Counts]:
-        return self._now.get(key) or Counts(), self._before.get(key) or Counts()
-
-    def _more_errors(self, key: Key) -> tuple[float, float]:
-        now, before = self._both(key)
-        # Counts of independent events vary by their square root.
-        return now.error - before.error * self._scale, sqrt(now.error + before.error * self._scale**2)
-
-    def _more_slow(self, key: Key) -> tuple[float, float]:
-        now, before = (counts.slow(self._edge) for counts in self._both(key))
-        hits_now, hits_before = self._all_now.hits, self._all_before.hits
-        return now / hits_now - before / hits_before, sqrt(now / hits_now**2 + before / hits_before**2)
-
-    def _ranked(
-        self, judged: Iterable[Key], contribution: Callable[[Key], tuple[float, float]]
-    ) -> tuple[list[_Suspect], float]:
-        """The groups that contribute most, and the sum of everything that goes their way."""
-        found, rise, fall = [], 0.0, 0.0
-        for key in judged:
-            value, chance = contribution(key)
-            rise, fall = rise + max(value, 0.0), fall - min(value, 0.0)
-            if chance and abs(value) / chance >= LEAST_SIGMA:
-                found.append(_Suspect(key, value, abs(value) / chance))
-        match self._question.direction:
-            case direction if direction == WORSE:
-                found, whole = [one for one in found if one.contribution > 0], rise
-            case direction if direction == BETTER:
-                found, whole = [one for one in found if one.contribution < 0], fall
-            case _:
-                whole = rise + fall
-        found.sort(key=lambda one: (-abs(one.contribution), one.key))
-        return found[: self._question.limit], whole
-
-    def _since(self, failing: list[_Suspect], slower: list[_Suspect]) -> tuple[dict[Key, int], dict[Key, int]]:
+    def _since(self, failing: list[Suspect], slower: list[Suspect]) -> tuple[dict[Key, int], dict[Key, int]]:
         """When what contributes began, for those that have more now."""
-        series: list[Excess] = []
-        for one in failing:
-            if one.contribution > 0:
-                now, before = self._both(one.key)
-                series.append(Excess("error", one.key, now.error, before.error * self._scale))
-        for one in slower:
-            if one.contribution > 0:
-                slow_now, slow_before = (counts.slow(self._edge) for counts in self._both(one.key))
-                series.append(Excess("slow", one.key, slow_now, slow_before * self._scale))
+        series = [
+            Excess(kind, one.key, getattr(one.now, kind), getattr(one.before, kind) * self._scale)
+            for kind, suspects in (("error", failing), ("slow", slower))
+            for one in suspects
+            if one.contribution > 0
+        ]
         if not series:
             return {}, {}
         among = _among(self._group, sorted({excess.key for excess in series}))
-        names = ("hits", "error", "latency_histogram") if slower else ("hits", "error")
+        kinds = ("error", "slow") if slower else ("error",)
 
-        def counted(spans: tuple[Span, ...], step: Any) -> dict[tuple[str, Key], dict[Any, int]]:
-            found: dict[tuple[str, Key], dict[Any, int]] = {}
-            for row in self._run(self._query(spans, self._group, names, among=among, step=step)).rows:
-                found.setdefault(("error", self._key(row)), {})[row["step"]] = int(row["error"])
-                slow = sum(
-                    int(count)
-                    for bucket, count in (row.get("latency_histogram") or {}).items()
-                    if self._edge is not None and int(bucket) > self._edge
-                )
-                found.setdefault(("slow", self._key(row)), {})[row["step"]] = slow
-            return found
+        def by_group(sql: str, statement: Statement) -> str:
+            # A row for each step of each group would be tens of thousands.
+            names = [f"`d_{name}`" for name in self._group]
+            counts = [f"groupArray(`m_{kind}`) AS {kind}" for kind in kinds]
+            columns = [f"[{', '.join(names)}] AS key", "groupArray(step) AS steps", *counts]
+            return f"SELECT {', '.join(columns)} FROM ({sql}) GROUP BY {', '.join(names)}"
+
+        def counted(spans: tuple[Span, ...], step: Step) -> dict[tuple[str, Key], dict[Label, int]]:
+            beyond = self._edge if slower else None
+            asked = self._query(spans, self._group, ("error",), among=among, step=step, beyond=beyond)
+            answer = self._run(asked, by_group)
+            labels = answer.plan.steps.labels if answer.plan.steps else ()
+            return {
+                (kind, tuple(row["key"])): {labels[place]: n for place, n in zip(row["steps"], row[kind], strict=True)}
+                for row in answer.rows
+                for kind in kinds
+            }
 
         began = since(self._question.range, series, counted)
         errors = {key: at for (kind, key), at in began.items() if kind == "error"}
         return errors, {key: at for (kind, key), at in began.items() if kind == "slow"}
 
-    def _names(self, keys: set[Key]) -> dict[Key, tuple[str, str]]:
-        found: dict[Key, tuple[str, str]] = {}
+    def _key(self, row: Row) -> Key:
+        return tuple(row[name] for name in self._group)
+
+    def _details(self, keys: set[Key], *, latency: bool) -> dict[Key, list[Row]]:
+        """What else is told of some groups, in the baseline and in the range: their names, and of latency."""
+        details: dict[Key, list[Row]] = {key: [{}, {}] for key in keys}
         metrics = [metric for name, metric in _NAMED_BY if name in self._group]
-        # The names of the later range stand; only what is not in it is looked for in the other.
-        for spans in (self._question.range.spans, self._question.baseline.spans):
-            if missing := sorted(keys - found.keys()):
-                asked = self._query(spans, self._group, metrics, among=_among(self._group, missing))
-                for row in self._run(asked).rows:
-                    found[self._key(row)] = (row.get("latest_alias", ""), row.get("latest_api_name", ""))
-        return found
+        metrics += _OF_LATENCY if latency else ()
+        if keys and metrics:
+            asked = self._of_both(self._group, metrics, among=_among(self._group, sorted(keys)))
+            for row in self._run(asked).rows:
+                details[self._key(row)][row["side"]] = row
+        return details
 
-    def _slow_share(self, counts: Counts) -> float:
-        return counts.slow(self._edge) / counts.hits if counts.hits else 0.0
-
-    def _row(self, one: _Suspect, whole: float, names: Mapping[Key, tuple[str, str]], began: int | None) -> Row:
-        alias, api_name = names.get(one.key, ("", ""))
-        endpoint = one.key[:-1]
+    def _row(self, one: Suspect, kind: str, sides: Sequence[Row], began: int | None) -> Row:
+        # The names of the later range stand.
+        before, now = sides
+        named = now or before
         return {
             **dict.fromkeys(TOLD),
             **dict(zip(self._group, one.key, strict=True)),
-            "alias": alias,
-            "api_name": api_name,
+            "alias": named.get("latest_alias", ""),
+            "api_name": named.get("latest_api_name", ""),
             "contribution": one.contribution,
-            "share": abs(one.contribution) / whole,
+            "share": abs(one.contribution) / self._ranking.moved[kind],
             "sigma": one.sigma,
             "since": None if began is None else text(began, self._question.range.zone),
-            "endpoint_hits": self._hits_now.get(endpoint, 0),
-            "earlier_endpoint_hits": self._hits_before.get(endpoint, 0),
+            "endpoint_hits": one.now.endpoint_hits,
+            "earlier_endpoint_hits": one.before.endpoint_hits,
         }
 
-    def _error_row(self, one: _Suspect, whole: float, names: Mapping[Key, tuple[str, str]], began: int | None) -> Row:
-        row = self._row(one, whole, names, began)
-        now, before = self._both(one.key)
-        rising = one.contribution > 0
-        return row | {
+    def _error_row(self, one: Suspect, sides: Sequence[Row], began: int | None) -> Row:
+        now, before = one.now, one.before
+        origins = (now if one.contribution > 0 else before).origins
+        return self._row(one, "error", sides, began) | {
             "errors": now.error,
             "earlier_errors": before.error,
             "expected_errors": before.error * self._scale,
-            "error_rate": _ratio(now.error, row["endpoint_hits"]),
-            "earlier_error_rate": _ratio(before.error, row["earlier_endpoint_hits"]),
-            "origin": _main((now if rising else before).errors),
-            "origins": dict(sorted((now if rising else before).errors.items())),
+            "error_rate": _ratio(now.error, now.endpoint_hits),
+            "earlier_error_rate": _ratio(before.error, before.endpoint_hits),
+            "origin": _main(origins),
+            "origins": dict(sorted(origins.items())),
         }
 
-    def _latency_row(self, one: _Suspect, whole: float, names: Mapping[Key, tuple[str, str]], began: int | None) -> Row:
-        now, before = self._both(one.key)
-        upstream = _mean(now.upstream, now) - _mean(before.upstream, before)
-        overhead = _mean(now.latency - now.upstream, now) - _mean(before.latency - before.upstream, before)
+    def _latency_row(self, one: Suspect, sides: Sequence[Row], began: int | None) -> Row:
+        before, now = sides
+        upstream = _mean(now, "upstream_latency") - _mean(before, "upstream_latency")
+        overhead = _mean(now, "gateway_overhead") - _mean(before, "gateway_overhead")
         moved = upstream - overhead if one.contribution > 0 else overhead - upstream
-        return self._row(one, whole, names, began) | {
-            "hits": now.hits,
-            "earlier_hits": before.hits,
-            "slow": now.slow(self._edge),
-            "earlier_slow": before.slow(self._edge),
-            "p95_latency": now.p95,
-            "earlier_p95_latency": before.p95,
-            "upstream_change": upstream if now.hits and before.hits else None,
-            "gateway_change": overhead if now.hits and before.hits else None,
+        in_both = one.now.hits and one.before.hits
+        return self._row(one, "slow", sides, began) | {
+            "hits": one.now.hits,
+            "earlier_hits": one.before.hits,
+            "slow": one.now.slow,
+            "earlier_slow": one.before.slow,
+            "p95_latency": now.get("p95_latency"),
+            "earlier_p95_latency": before.get("p95_latency"),
+            "upstream_change": upstream if in_both else None,
+            "gateway_change": overhead if in_both else None,
             "origin": "upstream" if moved >= 0 else "gateway",
         }
 
@@ -343,49 +265,12 @@ def _among(group: tuple[str, ...], keys: Sequence[Key]) -> tuple[Condition, ...]
     return (Filter(group[0], "in", sorted({key[0] for key in keys})), AnyOf(each))
 
 
-def _length(spans: Sequence[Span]) -> int:
-    return sum(span.end - span.start for span in spans)
-
-
-def _by_endpoint(counts: Mapping[Key, Counts]) -> dict[Key, int]:
-    """Hits of each key on each endpoint (of what is told apart), whatever their code."""
-    found: dict[Key, int] = {}
-    for key, one in counts.items():
-        found[key[:-1]] = found.get(key[:-1], 0) + one.hits
-    return found
-
-
-def _total(counts: Iterable[Counts]) -> Counts:
-    total = Counts()
-    for one in counts:
-        total.hits += one.hits
-        for origin, errors in one.errors.items():
-            total.errors[origin] = total.errors.get(origin, 0) + errors
-        _count_in(total.histogram, one.histogram)
-    return total
-
-
-def _count_in(counted: dict[int, int], more: Mapping[int, int]) -> None:
-    for bucket, hits in more.items():
-        counted[bucket] = counted.get(bucket, 0) + hits
-
-
-def _p95_bucket(histogram: Mapping[int, int]) -> int | None:
-    """The least bucket up to which at least 95 of 100 hits lie, as the engine finds it for `p95_latency`."""
-    hits, reached = sum(histogram.values()), 0
-    for bucket in sorted(histogram):
-        reached += histogram[bucket]
-        if reached >= hits * 0.95:
-            return bucket
-    return None
-
-
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
 
 
-def _mean(value: float, counts: Counts) -> float:
-    return value / counts.hits if counts.hits else 0.0
+def _mean(row: Row, metric: str) -> float:
+    return float(row.get(metric, 0.0))
 
 
 def _main(origins: Mapping[str, int]) -> str:

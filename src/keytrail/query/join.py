@@ -112,8 +112,9 @@ def _summary(engine: Engine, query: Query, only: tuple[str, ...] | None) -> dict
     named = f"consumer IN {statement.bind(list(only or ()), 'Array(String)')}"
     within = "1"
     if query.spans:
-        first, last = (statement.bind(at, "Int64") for at in (query.spans[0].start, query.spans[-1].end))
-        within = f"edge > {first} AND edge < {last}"
+        # Each stretch by itself: a baseline may lie weeks before its range.
+        edges = ((statement.bind(span.start, "Int64"), statement.bind(span.end, "Int64")) for span in query.spans)
+        within = " OR ".join(f"(edge > {start} AND edge < {end})" for start, end in edges)
     org = "" if query.scope.org is None else f"WHERE org_id = {statement.bind(query.scope.org, 'String')} "
     several = f"groupUniqArrayArrayIf({MOST_EDGES + 1})(arrayFilter(edge -> {within}, [s, e])"
     found = engine.query(

@@ -147,6 +147,16 @@ def _percentile_buckets(name: str, column: str, rollup: str) -> Part:
     )
 
 
+SLOW: Final = "p_slow"
+
+
+def slow_beyond(bucket: str) -> Part:
+    """The hits in buckets of latency beyond one, which is an expression: no histogram is merged to count them."""
+    buckets, hits = "mapKeys(latency_histogram)", "mapValues(latency_histogram)"
+    of_row = f"arraySum((one, hits) -> if(one > {bucket}, hits, 0), {buckets}, {hits})"
+    return Part(SLOW, "sum", f"toUInt64({HISTOGRAM_SQL} > {bucket})", of_row)
+
+
 PARTS: Final[dict[str, Part]] = {
     part.name: part
     for part in (

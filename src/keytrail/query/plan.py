@@ -5,7 +5,7 @@ rollup of the same family or of one that knows more, and what no quarter of an h
 cost of a long range hardly grows, and a local day of any zone is exact.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
@@ -73,7 +73,7 @@ class Plan:
 
 def plan(query: Query) -> Plan:
     """Choose the tables for a question."""
-    cut = steps(query.spans, query.step, query.zone) if query.step else None
+    cut = steps(query.spans, query.step, query.zone) if query.step else _sides(query.sides) if query.sides else None
     families = _families(query)
     if not families:
         return Plan((Segment(RAW, raw=True, spans=query.spans),) if query.spans else (), cut)
@@ -95,6 +95,12 @@ def plan(query: Query) -> Plan:
         segments.append(Segment(Rollup(by_quarter, BUCKET_SECONDS).table, raw=False, spans=edges))
     segments.append(Segment(RAW, raw=True, spans=_joined(raw)))
     return Plan(tuple(segment for segment in segments if segment.spans), cut, lookup)
+
+
+def _sides(sides: Sequence[tuple[Span, ...]]) -> Steps:
+    """Ranges as steps: a label has no meaning of its own, the index of a range is what tells it apart."""
+    owned = sorted(((span, place) for place, spans in enumerate(sides) for span in spans), key=lambda one: one[0].start)
+    return Steps((), tuple(span for span, _ in owned), tuple(place for _, place in owned))
 
 
 def _families(query: Query) -> list[Family]:

@@ -161,6 +161,9 @@ class Query:
         having_hits: Leave out rows without a hit.
         limit: Rows of the page; None is all.
         offset: Rows before the page.
+        sides: Ranges that are told apart and together are `spans`: rows have a `side`, the index of their range. Not
+            together with steps.
+        beyond: Count the hits in buckets of latency beyond this one, too, as `slow`; None does not.
         after: Only rows behind this one in the order of all dimensions: its value of each; None begins with the first.
         joined: What it is read with beside records (`join.py` finds it); None is not yet found.
     """
@@ -176,6 +179,8 @@ class Query:
     having_hits: bool = True
     limit: int | None = None
     offset: int = field(default=0)
+    sides: tuple[tuple[Span, ...], ...] = ()
+    beyond: int | None = None
     after: tuple[Any, ...] | None = None
     joined: Joined | None = None
 

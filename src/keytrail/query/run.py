@@ -1,7 +1,7 @@
 """Answer a question: plan, choose tables, build SQL, run, shape."""
 
 import contextlib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -19,12 +19,17 @@ from keytrail.store.raw_rows import RawRows
 _OF_A_LOOKUP: Final = {"query_plan_enable_optimizations": 0}
 
 
+Around = Callable[[str, Statement], str]
+"""Makes of a statement another one that reads its rows; it may bind further values."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """Rows of an answer.
 
     Attributes:
-        rows: Mappings by the names of dimensions and metrics; with steps also `step`, a `Label`.
+        rows: Mappings by the names of dimensions and metrics; with steps also `step`, a `Label`, and with
+            sides `side`, the index of one.
         total_rows: Rows without the limit.
         plan: How it was answered.
         sql: The statement.
@@ -42,13 +47,14 @@ class Answer:
     seconds: float
 
 
-def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -> Answer:
+def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None, around: Around | None = None) -> Answer:
     """Answer a question.
 
     Args:
         engine: Where the answer comes from.
         query: The question.
         limits: Engine settings that bound the statement, beside those of all.
+        around: The statement is put into that of this one, whose rows are the answer's, by the names of its columns.
 
     Raises:
         RequestError: It needs rows that are no longer kept; names the day.
@@ -64,6 +70,8 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
 
     def read(rows: RawRows) -> tuple[str, Statement, Rows]:
         sql, statement = build(query, chosen, rows)
+        if around:
+            sql = around(sql, statement)
         quick = _OF_A_LOOKUP if chosen.lookup and not rows.cold else {}
         return sql, statement, engine.query(sql, statement.parameters, {**quick, **(limits or {})})
 
@@ -72,6 +80,9 @@ def run(engine: Engine, query: Query, limits: Mapping[str, Any] | None = None) -
         for segment in chosen.segments:
             kept.enter_context(all_kept(engine, segment.spans, raw=segment.raw))
         sql, statement, found = read_rows(engine, raw, read)
+    if around:
+        rows = found.dicts()
+        return Answer(rows, len(rows), chosen, sql, statement, found.read_rows, found.seconds)
     labels = chosen.steps.labels if chosen.steps else ()
     rows = [_shaped(query, labels, row) for row in found.rows]
     total = found.rows[0][-1] if found.rows and query.limit is not None else len(rows)
@@ -91,6 +102,8 @@ def _shaped(query: Query, labels: tuple[Label, ...], row: tuple[Any, ...]) -> di
     values = iter(row)
     if labels:
         shaped["step"] = labels[next(values)]
-    for name in (*query.dimensions, *query.metrics):
+    if query.sides:
+        shaped["side"] = next(values)
+    for name in (*query.dimensions, *query.metrics, *(() if query.beyond is None else ("slow",))):
         shaped[name] = next(values)
     return shaped

@@ -7,7 +7,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
-from keytrail.query.changes import LEAST_SIGMA, Changes, changes
+from keytrail.query.changes import Changes, changes
 from keytrail.query.changes_question import (
     BASELINES,
     CHANGES_FIELDS,
@@ -17,6 +17,7 @@ from keytrail.query.changes_question import (
     ChangesQuestion,
     parse_changes,
 )
+from keytrail.query.changes_ranked import LEAST_SIGMA
 from keytrail.query.ranges import PRESETS
 from keytrail.web.analytics import (
     CONDITION_SCHEMA,
