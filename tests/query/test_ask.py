@@ -256,6 +256,24 @@ def test_a_question_for_single_requests_says_so_and_is_bounded(shops: Shops, mon
     assert answered(shops, DAY, dimensions=["path"]).rows
 
 
+def test_groups_of_single_requests_go_to_the_disk(shops: Shops, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that millions of them are answered within the memory that a question may take."""
+    shops.stock(in_one([hit(n, user_agent=f"agent {n % 30}") for n in range(90)]))
+
+    def gone_to_disk() -> int:
+        sql = "SELECT sum(value) FROM system.events WHERE event = 'ExternalAggregationWritePart'"
+        return int(shops.product.parts.engine.query(sql).rows[0][0])
+
+    before = gone_to_disk()
+    expected = answered(shops, DAY, dimensions=["user_agent"]).rows
+    assert gone_to_disk() == before
+    assert asking.RAW_LIMITS["max_bytes_before_external_group_by"] < asking.RAW_LIMITS["max_memory_usage"] / 2
+    monkeypatch.setitem(asking.RAW_LIMITS, "max_bytes_before_external_group_by", 1)
+    monkeypatch.setitem(asking.RAW_LIMITS, "group_by_two_level_threshold", 1)
+    assert answered(shops, DAY, dimensions=["user_agent"]).rows == expected
+    assert gone_to_disk() > before
+
+
 def test_rows_read_are_those_of_the_table(shops: Shops) -> None:
     shops.stock(in_one([hit(n) for n in range(300)]))
     (told,) = answered(shops, DAY, dimensions=["user_agent"], explain=True).statements
