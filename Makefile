@@ -3,10 +3,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 ASSETS := src/keytrail/web/static/vendor/htmx.LICENSE
+CLICKHOUSE := tests/cluster/clickhouse/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so
 PROTO := src/keytrail/collect/analytics.proto
 ARGS ?=
 
-.PHONY: help setup demo test test-long lint format bench lock proto wheel clean
+.PHONY: help setup clickhouse demo test test-long lint format bench lock proto wheel clean
 .DEFAULT_GOAL := help
 
 help: ## Show this list
@@ -22,17 +23,24 @@ $(STAMP): requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-$(ASSETS): package-lock.json scripts/fetch-assets | $(STAMP)
+$(ASSETS): package-lock.json scripts/fetch-assets scripts/npm | $(STAMP)
 	@scripts/fetch-assets $(VENV)
 	@touch $@
+
+# Only what runs the server needs it, so `make demo` does not wait for it.
+clickhouse: setup
+	@$(MAKE) --silent $(CLICKHOUSE)
+
+$(CLICKHOUSE): tests/cluster/clickhouse/package-lock.json scripts/fetch-clickhouse scripts/npm | $(STAMP)
+	@scripts/fetch-clickhouse $(VENV)
 
 demo: setup ## Run keytrail with made-up gateway traffic
 	@$(BIN)/keytrail demo $(ARGS)
 
-test: setup lint ## Check the code and run the tests that take seconds
+test: lint clickhouse ## Check the code and run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1 $(ARGS)
 
-test-long: setup ## Run the tests that take minutes
+test-long: clickhouse ## Run the tests that take minutes
 	@$(BIN)/python -m pytest -m long --durations=10 --durations-min=1 $(ARGS)
 
 lint: setup ## Check style, formatting and types
@@ -44,7 +52,7 @@ format: setup ## Put the code in its format and fix what can be fixed
 	@$(BIN)/ruff check --fix --quiet
 	@$(BIN)/ruff format --quiet
 
-bench: setup ## Measure throughput and latency
+bench: clickhouse ## Measure throughput and latency
 	@scripts/setup-system $(VENV) bench
 	@$(BIN)/python -m benchmarks $(ARGS)
 

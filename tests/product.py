@@ -64,8 +64,9 @@ class Product:
 
     def empty(self) -> None:
         """Take all records away."""
+        layout = self.parts.engine.layout
         for table in (RAW, BATCHES, DUPLICATES, *(rollup.table for rollup in ROLLUPS)):
-            self.parts.engine.command(f"TRUNCATE TABLE {self.parts.engine.layout.local(table)}")
+            self.parts.engine.command(f"TRUNCATE TABLE {layout.local(table)}{layout.on_cluster}")
 
 
 def captured(list_name: str, blob: bytes) -> bytes:

@@ -31,6 +31,8 @@ from urllib.parse import parse_qsl, urlsplit
 import chdb
 import zstandard
 
+from tests.cluster.unreplicated import without_replication
+
 _connect: Any = chdb.connect
 
 USER: Final = "keytrail"
@@ -38,9 +40,6 @@ PASSWORD: Final = "p:ss/wörd#1"  # with what a URL has to escape
 CLUSTER: Final = "kt"
 FOUR: Final = "four"
 """A cluster whose four shards are all this one: what a statement asks of whom can be seen in its plan."""
-
-BACKUPS: Final = "backups"
-"""A disk that backups may be written to."""
 
 CONFIG: Final = f"""<clickhouse>
     <tcp_port>9000</tcp_port>
@@ -51,10 +50,6 @@ CONFIG: Final = f"""<clickhouse>
     </shard></{CLUSTER}>
     <{FOUR}>{"<shard><replica><host>127.0.0.1</host><port>9000</port></replica></shard>" * 4}</{FOUR}>
     </remote_servers>
-    <storage_configuration><disks>
-        <{BACKUPS}><type>local</type><path>FOLDER/backups/</path></{BACKUPS}>
-    </disks></storage_configuration>
-    <backups><allowed_disk>{BACKUPS}</allowed_disk></backups>
 </clickhouse>"""
 
 _NO_SETTINGS: Final = frozenset(
@@ -87,7 +82,7 @@ class Front(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", port), Handler)
         folder.mkdir(parents=True, exist_ok=True)
         config = folder / "config.xml"
-        config.write_text(CONFIG.replace("FOLDER", str(folder.absolute())), encoding="utf-8")
+        config.write_text(CONFIG, encoding="utf-8")
         self._path = f"{folder / 'engine'}?config-file={config}"
         self._files = tempfile.mkdtemp(dir=folder)
         # One is always open: the engine lives as long as any handle.
@@ -128,7 +123,7 @@ class Front(ThreadingHTTPServer):
             bound = {name.removeprefix("param_"): value for name, value in parameters.items() if name[:6] == "param_"}
             if data:
                 return self._insert(handle, statement, data)
-            result = handle.query(_on_one_engine(statement), "TabSeparated", params=bound)
+            result = handle.query(without_replication(statement), "TabSeparated", params=bound)
             return bytes(result.bytes() or b"")
         except RuntimeError as error:
             text = str(error)
@@ -147,13 +142,6 @@ class Front(ThreadingHTTPServer):
         finally:
             Path(name).unlink()
         return b""
-
-
-def _on_one_engine(statement: str) -> str:
-    statement = re.sub(r" ON CLUSTER '\w+'", "", statement)
-    statement = re.sub(r"Replicated(\w*MergeTree)\('[^']+', '[^']+'(?:, )?([^)]*)\)", r"\1(\2)", statement)
-    statement = re.sub(r", replicated_deduplication_window_seconds = \d+", "", statement)
-    return re.sub(r"\breplicated_deduplication_window", "non_replicated_deduplication_window", statement)
 
 
 class Handler(BaseHTTPRequestHandler):

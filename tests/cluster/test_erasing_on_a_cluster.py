@@ -12,9 +12,9 @@ from keytrail.store.erased import Subject
 from keytrail.store.erasing import Erasing
 from keytrail.store.tables import RAW, ROLLUPS
 from keytrail.store.turns import Turns
+from tests.cluster.clickhouse_server import CLUSTER, needs_clickhouse
 from tests.cluster.conftest import product_on
-from tests.cluster.front import CLUSTER
-from tests.cluster.fronts import Server
+from tests.cluster.shards import Shards
 from tests.product import Product
 from tests.store.test_erasing import (  # noqa: F401
     ADDRESS,
@@ -35,13 +35,15 @@ from tests.store.test_erasing import (  # noqa: F401
     test_the_counts_stay_under_an_anonymous_key,
 )
 
+pytestmark = needs_clickhouse
+
 
 @pytest.fixture(scope="module")
-def store(server: Server) -> Iterator[Product]:
+def store(shards: Shards) -> Iterator[Product]:
     with pytest.MonkeyPatch.context() as patch:
         # There is one process, so nobody is to be kept waiting; turns have tests of their own, which take long.
         patch.setattr(Turns, "hold", lambda _: contextlib.nullcontext())
-        with product_on(server, CLUSTER) as running:
+        with product_on(shards, CLUSTER) as running:
             yield running
 
 
@@ -73,24 +75,28 @@ def test_a_key_that_moves_is_counted_once(filled: Product, at: str, done: bool) 
 
 def test_who_waits_for_a_change_that_goes_on(
     filled: Product,  # noqa: F811
+    shards: Shards,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A change whose asker was killed has to end before it is counted what is left."""
     monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
     monkeypatch.setattr(erasing, "_LOOK_EVERY", 0.02)
     engine = filled.parts.engine
-    engine.command(f"SYSTEM STOP MERGES {engine.layout.local(RAW)}")
+    table = f"{engine.query('SELECT currentDatabase()').rows[0][0]}.{engine.layout.local(RAW)}"
+    for node in shards.nodes:
+        node.ask(f"SYSTEM STOP MERGES {table}")
     engine.command(f"{engine.layout.alter(RAW)} DELETE WHERE api_key = '{THEIRS}' SETTINGS mutations_sync = 0")
     with pytest.raises(StoreAway, match="does not end"):
         erase(filled, Subject("key", THEIRS))
-    engine.command(f"SYSTEM START MERGES {engine.layout.local(RAW)}")
+    for node in shards.nodes:
+        node.ask(f"SYSTEM START MERGES {table}")
 
 
-def test_every_shard_is_asked_and_has_done_it(filled: Product, server: Server) -> None:  # noqa: F811
+def test_every_shard_is_asked_and_has_done_it(filled: Product, shards: Shards) -> None:  # noqa: F811
     """What stands where it does not belong goes, too; what belongs elsewhere under its new name goes there."""
-    seen = len(server.log())
+    seen = len(shards.log)
     filled.parts.upkeep.erase([Subject("key", THEIRS, ORG, DAYS[1], DAYS[2])], keep_counts=True)
-    sent = server.log()[seen:]
+    sent = shards.log[seen:]
     looked = [
         one["parameters"] for one in sent if "_partition_id" in one["statement"] and "SELECT" in one["statement"][:9]
     ]
@@ -101,11 +107,11 @@ def test_every_shard_is_asked_and_has_done_it(filled: Product, server: Server) -
     assert deleted.endswith("SETTINGS mutations_sync = 2")
 
 
-def test_sums_without_raw_rows_go_to_their_shard(filled: Product, server: Server) -> None:  # noqa: F811
+def test_sums_without_raw_rows_go_to_their_shard(filled: Product, shards: Shards) -> None:  # noqa: F811
     prune(filled)
-    seen = len(server.log())
+    seen = len(shards.log)
     erase(filled, Subject("key", THEIRS), keep_counts=True)
-    carried = [one["statement"] for one in server.log()[seen:] if "bucket < toDateTime64" in one["statement"]]
+    carried = [one["statement"] for one in shards.log[seen:] if "bucket < toDateTime64" in one["statement"]]
     carried = [one for one in carried if one.startswith("INSERT INTO by_")]
     spread = {one.split()[2]: "parallel_distributed_insert_select = 0" in one for one in carried}
     assert spread == {

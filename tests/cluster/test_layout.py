@@ -111,3 +111,10 @@ def test_what_can_not_be_laid_over_is_refused() -> None:
         CLUSTER.over(f"OPTIMIZE TABLE {RAW}")
     with pytest.raises(SchemaError, match="no engine that can be replicated"):
         CLUSTER.over("CREATE TABLE thing (a Int8) ENGINE = Memory")
+
+
+def test_what_is_made_beside_a_rollup_by_key_is_spread_like_it() -> None:
+    made = CLUSTER.over("CREATE TABLE by_key_day_rebuilt (n UInt8) ENGINE = MergeTree ORDER BY n")[1]
+    assert made.endswith(
+        "ENGINE = Distributed('stats', currentDatabase(), 'by_key_day_rebuilt_local', cityHash64(org_id, api_key))"
+    )

@@ -18,10 +18,10 @@ from keytrail.web.auth import hash_token
 from tests.acceptance.test_captures import DAY, ORGS, read_expected
 from tests.cli.captures import lines_of, varied
 from tests.cli.command import Process, Ran, address_in, process, run
-from tests.cluster.front import CLUSTER, PASSWORD
-from tests.cluster.fronts import Server, front
+from tests.cluster.clickhouse_server import CLUSTER, PASSWORD, VERSION, ClickHouse, needs_clickhouse
+from tests.cluster.shards import Shards
 from tests.collect.redis_servers import Server as Redis
-from tests.collect.redis_servers import Servers, free_port, servers, wait_for
+from tests.collect.redis_servers import Servers, servers, wait_for
 
 LISTS = ["analytics-tyk-system-analytics", *(f"analytics-tyk-system-analytics_{number}" for number in range(4))]
 
@@ -37,7 +37,9 @@ def redis(redis_servers: Servers) -> Redis:
     return redis_servers.start()
 
 
-def configure(home: Path, server: Server, redis: Redis, database: str, more: str = "", cluster: str = CLUSTER) -> None:
+def configure(
+    home: Path, server: ClickHouse | Shards, redis: Redis, database: str, more: str = "", cluster: str = CLUSTER
+) -> None:
     """Settings, and the tables, as the first start would make them."""
     (home / "keytrail.toml").write_text(
         f"""
@@ -79,8 +81,9 @@ def stored(address: str) -> int:
     return sum(one["records"] for one in ask(address, "/api/v1/organisations", "all")["data"])
 
 
-def test_two_collect_and_one_answers(server: Server, redis: Redis, tmp_path: Path) -> None:
-    configure(tmp_path, server, redis, "processes")
+@needs_clickhouse
+def test_two_collect_and_one_answers(shards: Shards, redis: Redis, tmp_path: Path) -> None:
+    configure(tmp_path, shards, redis, "keytrail_processes")
     lines = lines_of()
     push(redis, lines)
     with (
@@ -102,31 +105,32 @@ def test_two_collect_and_one_answers(server: Server, redis: Redis, tmp_path: Pat
         for each in (first, second, answering):
             assert each.end(signal.SIGTERM) == 0
             assert PASSWORD not in each.said
-    assert stored_rows(server, "processes") == len(lines)
+    assert stored_rows(shards, "keytrail_processes") == len(lines)
     ran = run("check", "--ledger", home=tmp_path)
     assert ran.status == 0, ran
     for line in (
         "ok   store: answers, in this process",
-        "ok   server: ClickHouse 26.9",
+        f"ok   server: ClickHouse {VERSION}",
         "ok   settings of inserts: may be set",
         "ok   deduplication: 9 tables remember 10,000 tokens each",
-        "warn cluster: 1 shard, of 1 or more replicas each: a disk that is lost takes its records along",
+        "warn cluster: 2 shards, of 1 or more replicas each: a disk that is lost takes its records along",
         "ok   rollups: equal to the 1,943 raw records",
     ):
         assert line in ran.out
     assert not list(tmp_path.glob("data*")), "a server's store needs no folder"
 
 
-def stored_rows(server: Server, database: str, cluster: str = CLUSTER) -> int:
+def stored_rows(server: ClickHouse | Shards, database: str, cluster: str = CLUSTER) -> int:
     with opened(load(overrides={"store.url": server.url(database), "store.cluster": cluster})) as store:
         return int(store.engine.query("SELECT count() FROM requests").rows[0][0])
 
 
+@needs_clickhouse
 @pytest.mark.long
 def test_a_collector_that_is_killed_leaves_its_batches_to_the_others(
-    server: Server, redis: Redis, tmp_path: Path
+    shards: Shards, redis: Redis, tmp_path: Path
 ) -> None:
-    configure(tmp_path, server, redis, "killed", "lease_seconds = 25")
+    configure(tmp_path, shards, redis, "keytrail_killed", "lease_seconds = 25")
     lines = varied(lines_of(), 20)
     with process("serve", "--no-collect", "--port", 0, home=tmp_path) as answering:
         address = address_in(answering)
@@ -147,31 +151,36 @@ def test_a_collector_that_is_killed_leaves_its_batches_to_the_others(
         finally:
             for each in alive:
                 each.clear_up()
-    assert stored_rows(server, "killed") == len(lines)
+    assert stored_rows(shards, "keytrail_killed") == len(lines)
     assert run("check", "--ledger", home=tmp_path).status == 0
 
 
+@needs_clickhouse
 @pytest.mark.long
-@pytest.mark.parametrize("cluster", ["", CLUSTER], ids=["server", "cluster"])
-def test_a_server_that_is_killed_loses_and_doubles_nothing(redis: Redis, tmp_path: Path, cluster: str) -> None:
+def test_a_server_that_is_killed_loses_and_doubles_nothing(
+    real: tuple[ClickHouse | Shards, str], shards: Shards, redis: Redis, tmp_path: Path
+) -> None:
     """Two collectors go on when it is there again, mend what it lost, and wait for each other to do so."""
-    port, lines = free_port(), varied(lines_of(), 20)
+    (server, cluster), database = real, "keytrail_killed_server"
+    nodes, lines = shards.nodes[: 2 if cluster else 1], varied(lines_of(), 20)
     with contextlib.ExitStack() as stack:
-        server = stack.enter_context(front(tmp_path / "front", "--port", str(port)))
-        configure(tmp_path, server, redis, "killed_server", cluster=cluster)
+        configure(tmp_path, server, redis, f"{database}{cluster}", cluster=cluster)
         collecting = [stack.enter_context(process("collect", home=tmp_path)) for _ in range(2)]
         for each in collecting:
             each.until('"event": ?"ready"')
         for part in range(12):
             push(redis, lines[part::12])
             time.sleep(0.3 + 0.17 * (part % 5))
-            server.process.kill()
-            server.process.wait()
-            server = stack.enter_context(front(tmp_path / "front", "--port", str(port)))
-        wait_for(lambda: stored_rows(server, "killed_server", cluster) >= len(lines), seconds=180, what="every record")
+            victim = nodes[part % len(nodes)]
+            victim.kill()
+            victim.start()
+            victim.until_it_answers()
+        wait_for(
+            lambda: stored_rows(server, f"{database}{cluster}", cluster) >= len(lines), seconds=180, what="every record"
+        )
         for each in collecting:
             assert each.end(signal.SIGTERM) == 0
-        assert stored_rows(server, "killed_server", cluster) == len(lines)
+        assert stored_rows(server, f"{database}{cluster}", cluster) == len(lines)
         ran = run("check", "--ledger", home=tmp_path)
         assert "FAIL" not in ran.out, ran.out
 

@@ -4,9 +4,9 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.cluster.clickhouse_server import CLUSTER, needs_clickhouse
 from tests.cluster.conftest import product_on
-from tests.cluster.front import CLUSTER
-from tests.cluster.fronts import Server
+from tests.cluster.shards import Shards
 from tests.product import Product
 from tests.store.test_retention import (  # noqa: F401
     filled,
@@ -14,8 +14,10 @@ from tests.store.test_retention import (  # noqa: F401
     test_what_is_older_goes_in_whole_partitions,
 )
 
+pytestmark = needs_clickhouse
+
 
 @pytest.fixture(scope="module")
-def store(server: Server) -> Iterator[Product]:
-    with product_on(server, CLUSTER) as running:
+def store(shards: Shards) -> Iterator[Product]:
+    with product_on(shards, CLUSTER) as running:
         yield running

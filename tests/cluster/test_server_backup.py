@@ -12,23 +12,20 @@ from keytrail.store.client import ServerEngine
 from keytrail.store.server_backup import place_of, restore
 from tests.cli.captures import lines_of
 from tests.cli.command import run
+from tests.cluster.clickhouse_server import BACKUPS, ClickHouse, needs_clickhouse
 from tests.cluster.conftest import product_on
-from tests.cluster.front import BACKUPS, CLUSTER
-from tests.cluster.fronts import Server
+from tests.cluster.shards import Shards
+
+pytestmark = needs_clickhouse
 
 LINES = lines_of()[:200]
 RECORDS = "SELECT count(), sum(latency) FROM requests"
 
 
-@pytest.fixture(params=["", CLUSTER], ids=["server", "cluster"])
-def cluster(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 @pytest.fixture
-def settings(server: Server, cluster: str, tmp_path: Path) -> Path:
+def settings(real: tuple[ClickHouse | Shards, str], tmp_path: Path) -> Path:
     """A settings file for a store of its own, and records in it."""
-    file, database = tmp_path / "keytrail.toml", f"db_{uuid.uuid4().hex[:12]}"
+    (server, cluster), file, database = real, tmp_path / "keytrail.toml", f"keytrail_{uuid.uuid4().hex[:12]}"
     file.write_text(f'[store]\nurl = "{server.url(database)}"\ncluster = "{cluster}"\n', encoding="utf-8")
     with product_on(server, cluster, **{"store.url": server.url(database)}) as store:
         assert store.put_lines(LINES).stored == len(LINES)
@@ -40,7 +37,11 @@ def engine_of(settings: Path, cluster: str) -> ServerEngine:
     return ServerEngine(parse_address(url), Store(cluster=cluster))
 
 
-def test_what_is_restored_is_held_against_its_ledger(settings: Path, cluster: str, tmp_path: Path) -> None:
+def test_what_is_restored_is_held_against_its_ledger(
+    settings: Path, real: tuple[ClickHouse | Shards, str], tmp_path: Path
+) -> None:
+    """On shards each server copies its part to a disk of its own; a real cluster's servers share one."""
+    cluster = real[1]
     place = f"disk:{BACKUPS}/{uuid.uuid4().hex}"
     made = run("backup", place, "--config", settings, home=tmp_path)
     assert (made.status, made.out.partition(": ")[0]) == (0, place), made.err
@@ -65,7 +66,7 @@ def test_what_is_restored_is_held_against_its_ledger(settings: Path, cluster: st
     assert "5 rows are missing" in checked.out
 
 
-@pytest.mark.parametrize("cluster", [""])
+@pytest.mark.parametrize("real", [""], indirect=True, ids=["server"], scope="module")
 def test_a_place_that_is_taken_or_not_allowed(settings: Path, tmp_path: Path) -> None:
     place = f"disk:{BACKUPS}/{uuid.uuid4().hex}"
     assert run("backup", place, "--config", settings, home=tmp_path).status == 0

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import pytest
 
 from keytrail.store.writer import Written
+from tests.cluster.clickhouse_server import ClickHouse, needs_clickhouse
 from tests.cluster.conftest import product_on
-from tests.cluster.front import CLUSTER
-from tests.cluster.fronts import Server
+from tests.cluster.shards import Shards
 from tests.product import Product
 from tests.store.test_writer import (  # noqa: F401
     HAVOC,
@@ -22,10 +22,12 @@ from tests.store.test_writer import (  # noqa: F401
     write,
 )
 
+pytestmark = needs_clickhouse
 
-@pytest.fixture(scope="module", params=["", CLUSTER], ids=["server", "cluster"])
-def store(server: Server, request: pytest.FixtureRequest) -> Iterator[Product]:
-    with product_on(server, request.param) as running:
+
+@pytest.fixture(scope="module")
+def store(real: tuple[ClickHouse | Shards, str]) -> Iterator[Product]:
+    with product_on(*real) as running:
         yield running
 
 

@@ -65,8 +65,9 @@ def filled(store: Product) -> Iterator[Product]:
 
 def empty(store: Product) -> None:
     """Take everything away, and who was erased."""
+    layout = store.parts.engine.layout
     for table in EMPTY:
-        store.parts.engine.command(f"TRUNCATE TABLE {store.parts.engine.layout.local(table)}")
+        store.parts.engine.command(f"TRUNCATE TABLE {layout.local(table)}{layout.on_cluster}")
     store.parts.writer.erased.read()
 
 

@@ -75,7 +75,7 @@ def broken_off(store: Product, day: date, count: int, batch: str) -> None:
 def filled(store: Product) -> Iterator[Product]:
     """Three records on each of some days."""
     store.empty()
-    store.parts.engine.command(f"TRUNCATE TABLE {RETAINED}")
+    store.parts.engine.command(f"TRUNCATE TABLE {RETAINED}{store.parts.engine.layout.on_cluster}")
     # A batch of its own for each test: tables remember the tokens of parts that are gone.
     BATCH["many"] = uuid.uuid4().hex
     assert store.parts.intake.take(
@@ -84,7 +84,7 @@ def filled(store: Product) -> Iterator[Product]:
     store.came_in_time()
     yield store
     store.empty()
-    store.parts.engine.command(f"TRUNCATE TABLE {RETAINED}")
+    store.parts.engine.command(f"TRUNCATE TABLE {RETAINED}{store.parts.engine.layout.on_cluster}")
 
 
 class Room(Pruning):

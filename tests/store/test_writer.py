@@ -57,22 +57,20 @@ def write(store: Product, *, attempt: int = 1, other: bool = False, offset: int 
     return store.parts.writer.write(chunk(store, attempt=attempt, other=other, offset=offset))
 
 
-def rows_of(store: Product, table: str) -> str:
-    """The table that has the rows: on a cluster not the one that reads them from every shard."""
-    return store.parts.engine.layout.local(table)
+def alter(store: Product, table: str, how: str) -> None:
+    """Alter the rows of a table behind the store's back, on a cluster in every shard."""
+    store.parts.engine.command(f"{store.parts.engine.layout.alter(table)} {how}")
 
 
 def delete(store: Product, more: str = "") -> None:
     """Take raw rows of the test's batch away."""
     place = f"batch_id = '{batch_of(store)}' {more}"
-    store.parts.engine.command(
-        f"ALTER TABLE {rows_of(store, 'requests')} DELETE WHERE {place} SETTINGS mutations_sync = 2"
-    )
+    alter(store, "requests", f"DELETE WHERE {place} SETTINGS mutations_sync = 2")
 
 
 def unconfirmed(store: Product) -> None:
     """As if the process had been killed before it wrote the batch down."""
-    store.parts.engine.command("TRUNCATE TABLE batches")
+    store.parts.engine.command(f"TRUNCATE TABLE batches{store.parts.engine.layout.on_cluster}")
 
 
 def counted(store: Product) -> dict[str, int]:
@@ -173,16 +171,17 @@ def _raw_gone_but_its_token_known(store: Product) -> None:
 
 def _raw_partition_gone(store: Product) -> None:
     """The other batch has no records in March."""
-    store.parts.engine.command(f"ALTER TABLE {rows_of(store, 'requests')} DROP PARTITION ID '202603'")
+    alter(store, "requests", "DROP PARTITION ID '202603'")
 
 
 def _a_rollup_partition_gone(store: Product) -> None:
-    store.parts.engine.command(f"ALTER TABLE {rows_of(store, 'by_key_15m')} DROP PARTITION ID '202602'")
+    alter(store, "by_key_15m", "DROP PARTITION ID '202602'")
 
 
 def _every_rollup_gone(store: Product) -> None:
+    layout = store.parts.engine.layout
     for rollup in ROLLUPS:
-        store.parts.engine.command(f"TRUNCATE TABLE {rows_of(store, rollup.table)}")
+        store.parts.engine.command(f"TRUNCATE TABLE {layout.local(rollup.table)}{layout.on_cluster}")
 
 
 def _a_rollup_counted_twice(store: Product) -> None:
@@ -284,8 +283,9 @@ def test_mending_rebuilds_only_what_differs(store: Product) -> None:
 
 def test_mending_goes_on_after_a_rebuilding_that_was_killed(store: Product) -> None:
     write(store)
-    left, whole = rows_of(store, "by_key_15m_rebuilt"), rows_of(store, "by_key_15m")
-    store.parts.engine.command(f"CREATE TABLE {left} AS {whole}")
+    layout = store.parts.engine.layout
+    left, whole = layout.local("by_key_15m_rebuilt"), layout.local("by_key_15m")
+    store.parts.engine.command(f"CREATE TABLE {left}{layout.on_cluster} AS {whole}")
     store.parts.engine.command(f"INSERT INTO {left} SELECT * FROM {whole}")
     _a_rollup_partition_gone(store)
     mend_months(store.parts.engine, MONTHS)

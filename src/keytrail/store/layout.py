@@ -123,7 +123,8 @@ class Layout:
         return made
 
     def _distributed(self, name: str) -> str:
-        key = f", {SHARDING_KEY}" if name in _HAVE_THE_KEY else ""
+        # A table beside a rollup that is made again takes rows for other shards, too.
+        key = f", {SHARDING_KEY}" if name.removesuffix("_rebuilt") in _HAVE_THE_KEY else ""
         return (
             f"CREATE TABLE IF NOT EXISTS {name}{self.on_cluster} AS {self.local(name)} "
             f"ENGINE = Distributed('{self.cluster}', currentDatabase(), '{self.local(name)}'{key})"

@@ -17,6 +17,7 @@ from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
 _RAW_CHECKED = "count(), sum(latency), sum(upstream_latency), sum(request_time)"
+_FROM_NOTHING: Final = "allow_replace_partition_from_empty_source"
 _FROM_THEN: Final = "toYYYYMM({clock}) = {{month:UInt32}} AND {clock} >= toDateTime64({{since:Date}}, 0, 'UTC')"
 
 
@@ -127,10 +128,19 @@ def rebuild_month(
         where = f"\nSETTINGS {TO_THEIR_SHARDS}" if layout.cluster and moves else on_each_shard
         engine.command(f"INSERT INTO {spare} {sql}{where}", values | more)
     if engine.query(f"SELECT count() FROM {spare}").rows[0][0]:
-        engine.command(f"{layout.alter(rollup.table)} REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}")
+        replacing = f"REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}"
+        engine.command(f"{layout.alter(rollup.table)} {replacing}{_even_by_nothing(engine)}")
     else:
         engine.command(f"{layout.alter(rollup.table)} DROP PARTITION ID '{month:06}'")
     _drop(engine, spare)
+
+
+def _even_by_nothing(engine: Engine) -> str:
+    """Settings by which a shard that has no rows of a month loses what it had of it, which newer servers refuse."""
+    if not engine.layout.cluster:
+        return ""
+    known = engine.query("SELECT count() FROM system.settings WHERE name = {name:String}", {"name": _FROM_NOTHING})
+    return f" SETTINGS {_FROM_NOTHING} = 1" if known.rows[0][0] else ""
 
 
 def _drop(engine: Engine, table: str) -> None:
