@@ -55,3 +55,14 @@ def test_what_is_read_the_slow_way_stands_beside_what_is_not() -> None:
     assert found.table["path"].to_pylist() == ["/a", "/b", "/\ufffd", "/d"]
     assert found.table["tags"].to_pylist() == [["x"], ["\ufffd"], ["y"], []]
     assert found.table["network_bytes_in"].to_pylist() == [7, 7, 7, 0]
+
+
+def test_the_few_that_differ_keep_their_own_part_among_many_that_are_the_same() -> None:
+    same = record(Network={"BytesIn": 7})
+    slow = record(Path=b"/\xff", Network={"BytesIn": 9}).replace(b"\xc4\x02/\xff", b"\xa2/\xff")
+    others = {2: record(Network={"BytesIn": 8}), 3: record(), 6: slow, 9: record(Network={"BytesIn": 8})}
+    for common in (same, slow):
+        found = decode([others.get(row, common) for row in range(20)], Wire.MSGPACK)
+        expected = {2: 8, 3: 0, 6: 9, 9: 8}
+        usual = 7 if common is same else 9
+        assert found.table["network_bytes_in"].to_pylist() == [expected.get(row, usual) for row in range(20)]

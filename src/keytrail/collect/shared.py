@@ -83,23 +83,17 @@ class Part:
         Raises:
             FaultyRowsError: Some can't be read.
         """
-        try:
-            keys: list[Any] = list(map(bytes, values))
-        except TypeError:
-            keys = [value if isinstance(value, Known) else bytes(value) for value in values]
-        distinct = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+        numbers, rows = _told_apart(values)
         found, faults = [], {}
-        for key in distinct:
+        for key, number in numbers.items():
             try:
                 found.append(self._read(key))
             except UnreadableError as error:
-                faults[key] = error.reason, error.detail
+                faults[number] = error.reason, error.detail
         if faults:
-            raise FaultyRowsError({row: faults[key] for row, key in enumerate(keys) if key in faults})
-        if len(distinct) == 1:
-            places = pa.repeat(pa.scalar(0, pa.int32()), len(keys))
-        else:
-            places = pa.array(list(map(distinct.__getitem__, keys)), pa.int32())
+            raise FaultyRowsError({row: faults[number] for row, number in enumerate(rows) if number in faults})
+        kind = pa.int32()
+        places = pa.repeat(pa.scalar(0, kind), len(rows)) if len(numbers) == 1 else pa.array(rows, kind)
         return {name: Repeated(column, places) for name, column in self._turn(found).items()}
 
     def _read(self, key: Any) -> Any:
@@ -111,3 +105,29 @@ class Part:
             return self._decode(key)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             return self._mend(key)
+
+
+def _told_apart(values: Sequence[Any]) -> tuple[dict[Any, int], list[int]]:
+    """Each distinct value as a key, with its number from 0; and for each row the number of its value."""
+    first = values[0]
+    same = values.count(first)
+    if 2 * same <= len(values):
+        keys = _keys(values)
+        numbers = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+        return numbers, list(map(numbers.__getitem__, keys))
+    # To look bytes up, one has to copy them, which takes many times as long as to compare them where they are.
+    others = [row for row, value in enumerate(values) if value != first] if same < len(values) else []
+    keys = _keys([values[row] for row in others])
+    numbers = {key: number for number, key in enumerate(dict.fromkeys([*_keys([first]), *keys]))}
+    rows = [0] * len(values)
+    for row, key in zip(others, keys, strict=True):
+        rows[row] = numbers[key]
+    return numbers, rows
+
+
+def _keys(values: Sequence[Any]) -> list[Any]:
+    """Values as what can be looked up."""
+    try:
+        return list(map(bytes, values))
+    except TypeError:
+        return [value if isinstance(value, Known) else bytes(value) for value in values]
