@@ -1,6 +1,6 @@
 """Refreshing by itself: what is in sight is asked for anew, and nothing while nobody sees it."""
 
-from playwright.sync_api import Page
+from playwright.sync_api import Page, Route
 
 from tests.browser.conftest import Open, Seen
 
@@ -66,5 +66,16 @@ def test_a_refresh_keeps_what_somebody_points_at(opened: Open) -> None:
         page.clock.run_for(EVERY)
     seen.settled()
     assert "traffic" not in asked
+    # Nor does an answer that was under way close a menu.
+
+    def opened_meanwhile(route: Route) -> None:
+        page.locator("#p-latency summary").click()
+        route.continue_()
+
+    page.route("**panel=latency", opened_meanwhile)
+    with page.expect_response("**panel=latency"):
+        page.clock.run_for(EVERY)
+    seen.settled()
+    assert page.locator("#p-latency details[open]").count() == 1
     assert page.locator("#h-latency[style]").count() == 0
     assert seen.faults == []

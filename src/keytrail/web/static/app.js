@@ -113,14 +113,21 @@ function countAge() {
 
 // Refreshing: panels that are in sight, not those that somebody points at or works in; not in a hidden tab.
 const EVERY = 10000;
+function inUse(panel) {
+  return panel.matches(":hover") || panel.contains(document.activeElement) || panel.querySelector(".data.shown");
+}
+// Who has begun to while the answer was under way keeps what is there, such as an open menu.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, requestConfig } = event.detail;
+  if (requestConfig.elt.matches(".reload") && !target.ariaBusy && inUse(target)) event.detail.shouldSwap = false;
+});
 function refresh() {
   if (!window.htmx || document.hidden) return;
   htmx.trigger("#age", "refresh");
   for (const leaf of all(".reload[data-live='1']")) {
     const panel = leaf.parentElement;
     const box = panel.getBoundingClientRect();
-    const busy = panel.matches(":hover") || panel.contains(document.activeElement) || panel.querySelector(".data.shown");
-    if (!busy && !panel.ariaBusy && box.bottom > 0 && box.top < innerHeight) htmx.trigger(leaf, "refresh");
+    if (!inUse(panel) && !panel.ariaBusy && box.bottom > 0 && box.top < innerHeight) htmx.trigger(leaf, "refresh");
   }
 }
 function refreshes() {
