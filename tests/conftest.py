@@ -35,8 +35,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_xdist_auto_num_workers() -> int:
-    """One more than there are cores: tests of collection and of processes wait for a good part of their time."""
-    return (os.cpu_count() or 1) + 1
+    """Two more than there are cores: tests of collection, processes and pages wait for a good part of their time."""
+    return (os.cpu_count() or 1) + 2
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,13 +8,13 @@ import httpx
 from playwright.sync_api import expect
 
 from keytrail.demo.world import build_world
-from tests.browser.conftest import Open, Site
+from tests.browser.conftest import Site, Tab
 from tests.product import TOKEN
 
 
-def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, opened: Open) -> None:
+def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, tab: Tab) -> None:
     world = build_world()
-    seen = opened("/")
+    seen = tab("/")
     page = seen.page
     page.locator(".pages").get_by_role("link", name="What changed").click()
     page.wait_for_url("**/changes")
@@ -58,8 +58,8 @@ def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, opened
     assert seen.faults == []
 
 
-def test_other_baselines_and_what_can_not_be_compared(opened: Open) -> None:
-    seen = opened("/changes?by=endpoint")
+def test_other_baselines_and_what_can_not_be_compared(tab: Tab) -> None:
+    seen = tab("/changes?by=endpoint")
     page = seen.page
     expect(page.locator("#p-errors thead th").first).to_have_text("Endpoint")
     page.get_by_role("link", name="Consumer", exact=True).click()

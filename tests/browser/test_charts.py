@@ -5,7 +5,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 from playwright.sync_api import expect
 
-from tests.browser.conftest import Open, Seen, Tab
+from tests.browser.conftest import Seen, Tab
 
 
 def at_step(seen: Seen, panel: str, step: int, steps: int) -> dict[str, float]:
@@ -48,8 +48,8 @@ def test_a_click_on_a_bar_filters_by_what_it_counts(tab: Tab) -> None:
     assert seen.faults == []
 
 
-def test_a_legend_leads_to_what_has_most_of_it(opened: Open) -> None:
-    seen = opened("/")
+def test_a_legend_leads_to_what_has_most_of_it(tab: Tab) -> None:
+    seen = tab("/")
     page = seen.page
     for panel, series, sort, column in (
         ("latency", "p99", "p99_latency", "p99"),
@@ -68,8 +68,8 @@ def test_a_legend_leads_to_what_has_most_of_it(opened: Open) -> None:
     assert seen.faults == []
 
 
-def test_a_bar_of_the_histogram_leads_to_its_requests(opened: Open, paths: dict[str, str]) -> None:
-    seen = opened(paths["endpoint"])
+def test_a_bar_of_the_histogram_leads_to_its_requests(tab: Tab, paths: dict[str, str]) -> None:
+    seen = tab(paths["endpoint"])
     page = seen.page
     row = page.locator("#p-histogram .data tbody tr").nth(4)
     counted = row.locator("td").inner_text()
@@ -87,9 +87,9 @@ def test_a_bar_of_the_histogram_leads_to_its_requests(opened: Open, paths: dict[
     assert seen.faults == []
 
 
-def test_a_figure_leads_on_within_what_the_page_is_about(opened: Open, paths: dict[str, str]) -> None:
+def test_a_figure_leads_on_within_what_the_page_is_about(tab: Tab, paths: dict[str, str]) -> None:
     key = paths["key"].rpartition("/")[2]
-    seen = opened(paths["key"])
+    seen = tab(paths["key"])
     for figure, path in (("Error rate", "/errors"), ("p95 latency", "/endpoints"), ("Gateway overhead", "/endpoints")):
         link = seen.page.locator(".figure", has_text=figure).locator("dd.value a").get_attribute("href")
         assert link

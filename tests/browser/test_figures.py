@@ -8,7 +8,7 @@ from typing import Any
 
 import httpx
 
-from tests.browser.conftest import HOSTILE, OTHER, TABLES, Open, Seen, Site, busiest
+from tests.browser.conftest import HOSTILE, OTHER, TABLES, Seen, Site, Tab, busiest
 from tests.product import TOKEN
 
 HTML = {"Accept": "text/html"}
@@ -19,7 +19,7 @@ def number(text: str) -> int:
     return int(text.replace(",", ""))
 
 
-def test_a_keys_endpoints_are_those_of_the_api(site: Site, opened: Open) -> None:
+def test_a_keys_endpoints_are_those_of_the_api(site: Site, tab: Tab) -> None:
     # The day before the last one is whole, whenever this runs.
     key, day_before = busiest(site, "api_key"), site.end - timedelta(days=1)
     parts = f"{day_before.day}/{day_before.month}/{day_before.year}"
@@ -29,7 +29,7 @@ def test_a_keys_endpoints_are_those_of_the_api(site: Site, opened: Open) -> None
         for row in answer["data"]
     }
     day = day_before.strftime("%Y-%m-%d")
-    seen = opened(f"/keys/{key}?from={day}&to={day}&kind=rest")
+    seen = tab(f"/keys/{key}?from={day}&to={day}&kind=rest")
     rows = seen.page.locator("#p-table tbody tr").evaluate_all(
         "rows => rows.map(row => [row.querySelector('a.main').innerText,"
         " ...[...row.cells].slice(1, 4).map(cell => cell.innerText)])"
@@ -40,9 +40,9 @@ def test_a_keys_endpoints_are_those_of_the_api(site: Site, opened: Open) -> None
     assert len(shown) == len(expected)
 
 
-def test_overview_counts_what_was_recorded(site: Site, opened: Open) -> None:
+def test_overview_counts_what_was_recorded(site: Site, tab: Tab) -> None:
     hits = [record for record in site.records if record.response_code != -1]
-    seen = opened("/?range=7d")
+    seen = tab("/?range=7d")
     figures = seen.page.locator(".figure dd.value")
     assert number(figures.nth(0).inner_text()) == len(hits)
     errors = sum(record.response_code >= 400 for record in hits)
@@ -56,9 +56,9 @@ def test_overview_counts_what_was_recorded(site: Site, opened: Open) -> None:
     assert [(int(row[0]), number(row[-1])) for row in rows] == most
 
 
-def test_table_of_a_chart_adds_up(site: Site, opened: Open) -> None:
+def test_table_of_a_chart_adds_up(site: Site, tab: Tab) -> None:
     hits = sum(record.response_code != -1 for record in site.records)
-    seen = opened("/?range=7d&compare=off")
+    seen = tab("/?range=7d&compare=off")
     cells = seen.page.locator("#p-traffic td[data-v]").evaluate_all(
         "cells => cells.map(cell => Number(cell.dataset.v))"
     )
@@ -81,9 +81,9 @@ def answer_to(command: str) -> Any:
     return answer.json()
 
 
-def test_nothing_crosses(site: Site, opened: Open) -> None:
+def test_nothing_crosses(site: Site, tab: Tab) -> None:
     key = busiest(site, "api_key")
-    ours, theirs = opened("/keys"), opened("/keys", token=OTHER)
+    ours, theirs = tab("/keys"), tab("/keys", token=OTHER)
     assert key in ours.page.content()
     assert HOSTILE[0] not in ours.page.inner_text("body")
     for path in (*TABLES, f"/keys/{key}?range=30d", "/requests?range=30d"):
@@ -96,8 +96,8 @@ def test_nothing_crosses(site: Site, opened: Open) -> None:
     assert theirs.page.inner_text("h1") == key
 
 
-def test_the_command_of_a_panel_asks_the_api_the_same(site: Site, opened: Open) -> None:
-    seen = opened("/?range=7d&compare=off")
+def test_the_command_of_a_panel_asks_the_api_the_same(site: Site, tab: Tab) -> None:
+    seen = tab("/?range=7d&compare=off")
     seen.whole()
     for panel in ("keys", "endpoints", "countries", "codes"):
         command = seen.page.locator(f"#p-{panel} [data-copy]").get_attribute("data-copy")
@@ -111,8 +111,8 @@ def test_the_command_of_a_panel_asks_the_api_the_same(site: Site, opened: Open) 
         assert shown
 
 
-def test_the_commands_of_figures_and_errors_ask_the_api_the_same(opened: Open) -> None:
-    seen = opened("/?range=7d")
+def test_the_commands_of_figures_and_errors_ask_the_api_the_same(tab: Tab) -> None:
+    seen = tab("/?range=7d")
     page = seen.page
     (command,) = commands(seen, "p-figures")
     (row,) = answer_to(command)["rows"]
@@ -141,9 +141,9 @@ def test_the_commands_of_figures_and_errors_ask_the_api_the_same(opened: Open) -
     assert list(map(number, shown)) == [row["hits"] for row in answer]
 
 
-def test_every_panel_can_be_asked_for_at_the_api(opened: Open, paths: dict[str, str]) -> None:
+def test_every_panel_can_be_asked_for_at_the_api(tab: Tab, paths: dict[str, str]) -> None:
     for name in ("overview", "changes", "key", "client", "consumer", "endpoint", "errors", "keys"):
-        seen = opened(paths[name])
+        seen = tab(paths[name])
         panels = seen.page.locator(".panel[id^=p-]:not(#p-identity, #p-links)").evaluate_all(
             "panels => panels.map(one => one.id)"
         )
@@ -153,8 +153,8 @@ def test_every_panel_can_be_asked_for_at_the_api(opened: Open, paths: dict[str, 
             assert answer_to(command), name
 
 
-def test_a_table_as_a_file_has_every_row(site: Site, opened: Open) -> None:
-    seen = opened("/keys?range=7d")
+def test_a_table_as_a_file_has_every_row(site: Site, tab: Tab) -> None:
+    seen = tab("/keys?range=7d")
     seen.page.locator("#p-table summary").click()
     with seen.page.expect_download() as download:
         seen.page.get_by_role("link", name="CSV").click()
@@ -163,9 +163,9 @@ def test_a_table_as_a_file_has_every_row(site: Site, opened: Open) -> None:
     assert {row["key"]: int(row["hits"]) for row in rows} == expected
 
 
-def test_older_requests_go_on_where_the_page_ends(site: Site, opened: Open) -> None:
+def test_older_requests_go_on_where_the_page_ends(site: Site, tab: Tab) -> None:
     key = busiest(site, "api_key")
-    seen = opened(f"/requests?range=7d&key={key}")
+    seen = tab(f"/requests?range=7d&key={key}")
     first = seen.page.locator("#p-log tbody th time").evaluate_all("all => all.map(one => one.dateTime)")
     seen.page.get_by_role("link", name="Older").click()
     seen.page.wait_for_url("**cursor=*")

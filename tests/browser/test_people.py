@@ -6,12 +6,12 @@ from playwright.sync_api import expect
 
 from keytrail.demo.directory import directory
 from keytrail.demo.world import build_world
-from tests.browser.conftest import OTHER, Open, Site
+from tests.browser.conftest import OTHER, Site, Tab
 
 CONSUMER = "pellamoor-freight"
 
 
-def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, opened: Open) -> None:
+def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, tab: Tab) -> None:
     links = [link for link in directory(build_world()) if link.consumer == CONSUMER]
     held = {(link.kind, link.value) for link in links}
     hits = [
@@ -20,7 +20,7 @@ def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, opene
         if record.response_code != -1 and {("key", record.api_key), ("client", record.oauth_id)} & held
     ]
     assert {kind for kind, _ in held} == {"key", "client"}
-    seen = opened("/consumers?range=7d&q=pellamoor+freight")
+    seen = tab("/consumers?range=7d&q=pellamoor+freight")
     page = seen.page
     row = page.locator("#p-table tbody tr")
     expect(row).to_have_count(1)
@@ -49,5 +49,5 @@ def test_a_consumers_numbers_are_those_of_its_keys_and_clients(site: Site, opene
     expect(page.locator("#p-log tbody tr").first).to_contain_text(newest.raw_path)
     assert seen.faults == []
     # Another organisation does not even know of it.
-    other = opened(f"/consumers/{CONSUMER}", token=OTHER)
+    other = tab(f"/consumers/{CONSUMER}", token=OTHER)
     expect(other.page.locator("h1")).to_have_text("There is no such page")

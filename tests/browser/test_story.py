@@ -3,7 +3,7 @@
 from playwright.sync_api import expect
 
 from keytrail.demo.world import build_world
-from tests.browser.conftest import Open, Site
+from tests.browser.conftest import Open, Site, Tab
 
 
 def test_from_the_overview_to_the_guilty(site: Site, opened: Open) -> None:
@@ -76,8 +76,8 @@ def test_from_the_overview_to_the_guilty(site: Site, opened: Open) -> None:
     assert other.faults == []
 
 
-def test_removing_a_chip_and_filtering_by_a_legend(opened: Open) -> None:
-    seen = opened("/")
+def test_removing_a_chip_and_filtering_by_a_legend(tab: Tab) -> None:
+    seen = tab("/")
     page = seen.page
     page.evaluate("scrollTo(0, 200)")
     page.locator("#p-traffic .legend a", has_text="5xx").click()
@@ -90,8 +90,8 @@ def test_removing_a_chip_and_filtering_by_a_legend(opened: Open) -> None:
     assert seen.faults == []
 
 
-def test_dragging_over_a_chart_zooms(opened: Open) -> None:
-    seen = opened("/")
+def test_dragging_over_a_chart_zooms(tab: Tab) -> None:
+    seen = tab("/")
     page = seen.page
     box = page.locator("#p-traffic .canvas").bounding_box()
     assert box

@@ -60,9 +60,8 @@ def test_a_key_is_gone_from_cold_days(cooled: Product) -> None:
 
 def test_a_day_of_which_nothing_is_left_has_no_file(cooled: Product) -> None:
     engine, writer = cooled.parts.engine, cooled.parts.writer
-    for org in (ORG, OTHER):
-        for key in KEYS:
-            Erasing(engine, writer).erase([Subject("key", key, org)], keep_counts=False)
+    everybody = [Subject("key", key, org) for org in (ORG, OTHER) for key in KEYS]
+    Erasing(engine, writer).erase(everybody, keep_counts=False)
     assert (files(cooled), cold_days(engine)) == ([], [])
     assert exported(cooled, org=None) == []
     assert verify(engine, writer).missing == 0
