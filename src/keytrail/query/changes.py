@@ -26,8 +26,8 @@ from keytrail.store.tables import histogram_bucket
 
 TOLD: Final = GROUPS[DEFAULT_GROUP]
 """What a row tells; None where it is not told apart."""
-MOST_GROUPS: Final = 50_000
-"""Groups that are compared; of more, none is ranked, as a part would pass for the whole."""
+MOST_GROUPS: Final = 100_000
+"""Groups of both ranges together that are compared; of more, none is ranked, as a part would pass for the whole."""
 _NAMED_BY: Final = (("key", "latest_alias"), ("api", "latest_api_name"))
 _OF_LATENCY: Final = ("p95_latency", "upstream_latency", "gateway_overhead")
 
