@@ -4,12 +4,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from clickhouse_connect.driver.exceptions import DatabaseError
 from urllib3.exceptions import InsecureRequestWarning
 
 from keytrail.config import Store
 from keytrail.errors import StoreAway, StoreError
 from keytrail.store.address import Address, parse_address
 from keytrail.store.client import ServerEngine
+from keytrail.store.client.engine import engine_errors
 from keytrail.store.writer import Written
 from tests.cluster.conftest import product_on
 from tests.cluster.front import CLUSTER, PASSWORD, USER
@@ -162,3 +164,15 @@ def test_tls(tmp_path: Path) -> None:
             ServerEngine(address, Store())
         with pytest.raises(StoreAway, match="the server gave no answer"):
             ServerEngine(parse_address(secure.url().removesuffix("?secure=true")), Store())
+
+
+@pytest.mark.parametrize(
+    ("place", "away"), [("while receiving packet from ch2:9000", True), ("in file data.bin", False)]
+)
+def test_a_shard_that_ended_early_is_away(place: str, away: bool) -> None:
+    """As a real server says of another one that was killed; of a file the same code is no reason to try again."""
+    error = DatabaseError(f"Code: 32. DB::Exception: Attempt to read after eof: {place}. (ATTEMPT_TO_READ_AFTER_EOF)")
+    error.code = 32
+    with pytest.raises(StoreError) as told, engine_errors():
+        raise error
+    assert isinstance(told.value, StoreAway) is away

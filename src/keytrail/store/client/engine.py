@@ -43,6 +43,8 @@ INSERT_SETTINGS: Final[Mapping[str, Any]] = {
 class Code:
     """Names of the engine's error codes that are told apart."""
 
+    ATTEMPT_TO_READ_AFTER_EOF = 32
+    CANNOT_READ_ALL_DATA = 33
     TOO_MANY_ROWS = 158
     TIMEOUT_EXCEEDED = 159
     TOO_SLOW = 160
@@ -83,6 +85,9 @@ _AWAY: Final = frozenset(
         Code.KEEPER_EXCEPTION,
     }
 )
+_ENDED_EARLY: Final = frozenset({Code.ATTEMPT_TO_READ_AFTER_EOF, Code.CANNOT_READ_ALL_DATA})
+_OF_ANOTHER_SERVER: Final = "while receiving packet from"
+"""With this a shard was killed while another server waited for it; else the two codes mean a broken file."""
 _ERROR_NAME: Final = re.compile(r"\(([A-Z][A-Z_]+)\)\s*$")
 _NO_SPACE_TEXT: Final = "No space left on device"
 
@@ -304,6 +309,7 @@ def engine_errors(*, secretive: bool = False) -> Iterator[None]:
         if code is None and isinstance(error, OperationalError):
             raise StoreAway(_no_answer(error)) from error
         text = str(error)
+        away = code in _AWAY or (code in _ENDED_EARLY and _OF_ANOTHER_SERVER in text)
         full = _NO_SPACE_TEXT in text or code in {Code.NOT_ENOUGH_SPACE, Code.CANNOT_WRITE}
         if secretive:
             name = _ERROR_NAME.search(text)
@@ -312,7 +318,7 @@ def engine_errors(*, secretive: bool = False) -> Iterator[None]:
             raise StoreFull(text) from error
         if code in _LIMITED:
             raise StoreLimited(text, _LIMITED[code]) from error
-        if code in _AWAY:
+        if away:
             raise StoreAway(text) from error
         raise StoreError(text) from error
     except OSError as error:
