@@ -8,6 +8,8 @@ a replicated table stays read-only there, and `ON CLUSTER` is refused.
 import contextlib
 import os
 import platform
+import random
+import socket
 import subprocess
 import sys
 import time
@@ -20,8 +22,6 @@ from xml.sax.saxutils import escape
 
 import httpx
 import pytest
-
-from tests.collect.redis_servers import free_port
 
 VERSION: Final = "26.7.2"
 LIBRARY: Final = Path(__file__).parent / "clickhouse/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
@@ -129,7 +129,7 @@ class ClickHouse:
         while time.monotonic() < deadline:
             assert self._process.poll() is None, (self.folder / "out").read_text(encoding="utf-8", errors="replace")
             with contextlib.suppress(httpx.TransportError):
-                if httpx.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).text == "Ok.\n":
+                if httpx.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).text == "Ok.\n" and _taken(self.native):
                     return
             time.sleep(0.05)
         raise AssertionError(f"no ClickHouse within {seconds} s: see {self.folder}")
@@ -150,11 +150,23 @@ class ClickHouse:
             self._process = None
 
 
+def _port() -> int:
+    """A free port that no outgoing connection is given: one could take it while a killed server is away."""
+    while _taken(port := random.randrange(20_000, 32_000)):
+        pass
+    return port
+
+
+def _taken(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
 @contextlib.contextmanager
 def clickhouse_servers(folder: Path, shards: int = 1) -> Iterator[list[ClickHouse]]:
     """Servers that answer and do not outlive the test; several are the shards of the cluster `kt`."""
     assert LIBRARY.exists(), "the server is not there: make clickhouse"
-    servers = [ClickHouse(folder / f"clickhouse{number}", free_port(), free_port()) for number in range(shards)]
+    servers = [ClickHouse(folder / f"clickhouse{number}", _port(), _port()) for number in range(shards)]
     try:
         for number, server in enumerate(servers, 1):
             server.configure(servers, number)
