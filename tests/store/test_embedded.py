@@ -1,15 +1,19 @@
 """The embedded engine holds no more with time, and leaves nothing behind where it does not belong."""
 
+import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
 from pathlib import Path
+from threading import Thread
 
 import pytest
 
 from keytrail.config import Store
 from keytrail.store.client import EmbeddedEngine
+from keytrail.store.client.embedded import MERGING_NICENESS
 
 TASKS = Path("/proc/self/task")
 LINUX = pytest.mark.skipif(not TASKS.exists(), reason="threads are listed by Linux")
@@ -49,6 +53,42 @@ def test_removing_many_parts_starts_no_threads(tmp_path: Path) -> None:
     finally:
         engine.close()
 
+
+def niceness_of_merging() -> set[int]:
+    """Of the threads that merge parts, those of them that run."""
+    found = set()
+    for task in TASKS.iterdir():
+        # A thread may have ended since it was listed.
+        with contextlib.suppress(OSError):
+            if (task / "comm").read_text().strip() == "MergeMutate":
+                found.add(os.getpriority(os.PRIO_PROCESS, int(task.name)))
+    return found
+
+
+@LINUX
+def test_merging_gives_way(tmp_path: Path) -> None:
+    """Where the process may set it, as a service's unit or root may; else parts are merged all the same."""
+    capabilities = re.search(r"CapEff:\s*(\S+)", Path("/proc/self/status").read_text())
+    assert capabilities is not None
+    may = bool(int(capabilities[1], 16) >> _CAP_SYS_NICE & 1)
+    engine = EmbeddedEngine(tmp_path, Store())
+    try:
+        engine.command("CREATE TABLE many (n UInt64) ENGINE = MergeTree ORDER BY n")
+        for _ in range(2):
+            engine.command("INSERT INTO many SELECT rand64() FROM numbers(1000000)")
+        merging = Thread(target=engine.command, args=("OPTIMIZE TABLE many FINAL",))
+        merging.start()
+        seen: set[int] = set()
+        while merging.is_alive():
+            seen |= niceness_of_merging()
+        merging.join()
+        assert (MERGING_NICENESS in seen) == may
+        assert engine.query("SELECT count() FROM system.parts WHERE table = 'many' AND active").rows == [(1,)]
+    finally:
+        engine.close()
+
+
+_CAP_SYS_NICE = 23
 
 _KILLED = """
 import os, signal, sys
