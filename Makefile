@@ -41,6 +41,7 @@ test: lint clickhouse ## Check the code and run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1 $(ARGS)
 
 test-long: clickhouse ## Run the tests that take minutes
+	@scripts/setup-system $(VENV) long
 	@$(BIN)/python -m pytest -m long --durations=10 --durations-min=1 $(ARGS)
 
 lint: setup ## Check style, formatting and types

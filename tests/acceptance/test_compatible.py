@@ -183,6 +183,11 @@ def as_logged(record: Record) -> dict[str, Any]:
     wire |= {"Tags": list(record.tags), "OriginalPath": record.original_path, "ListenPath": record.listen_path}
     names = dict(record.city_names)
     wire["Geo"]["City"]["Names"] = {"en": names["en"]} if names else {}
+    # Go writes a whole number without a point.
+    wire["Geo"]["Location"] |= {
+        name: int(degrees) if degrees.is_integer() else degrees
+        for name, degrees in (("Latitude", record.latitude), ("Longitude", record.longitude))
+    }
     wire["Latency"]["Gateway"] = record.latency_gateway
     graphql = wire["GraphQLStats"]
     graphql |= {"RootFields": graphql["RootFields"] or [], "Errors": graphql["Errors"] or []}
