@@ -276,7 +276,7 @@ def _figures(desk: Desk, question: ChangesQuestion, told: Row) -> list[charts.Fi
             "Slow requests",
             figures.rate(latency["slow_share"]),
             figures.delta(latency["slow_share"], latency["earlier_slow_share"], better="down", points=True),
-            note="slower than the p95 before",
+            note="above the p95 before",
         ),
         charts.Figure(
             "Judged",
