@@ -174,6 +174,15 @@ def _raw_partition_gone(store: Product) -> None:
     alter(store, "requests", "DROP PARTITION ID '202603'")
 
 
+def _one_day_twice_and_another_gone(store: Product) -> None:
+    """As many rows as there should be: two kills left a day of each attempt, as an insert has a part for each day."""
+    delete(store, "AND toDate(time) = '2026-02-28'")
+    store.parts.engine.command(
+        f"INSERT INTO requests SELECT * FROM requests WHERE batch_id = '{batch_of(store)}' "
+        "AND toDate(time) = '2026-02-27' SETTINGS insert_deduplicate = 0"
+    )
+
+
 def _a_rollup_partition_gone(store: Product) -> None:
     alter(store, "by_key_15m", "DROP PARTITION ID '202602'")
 
@@ -200,6 +209,7 @@ HAVOC: dict[str, Callable[[Product], None]] = {
     "raw rows partly gone": _raw_partly_gone,
     "raw rows gone, token known": _raw_gone_but_its_token_known,
     "raw partition gone": _raw_partition_gone,
+    "one day twice, another gone": _one_day_twice_and_another_gone,
     "rollup partition gone": _a_rollup_partition_gone,
     "every rollup gone": _every_rollup_gone,
     "rollup counted twice": _a_rollup_counted_twice,

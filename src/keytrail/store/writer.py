@@ -2,7 +2,7 @@
 
 A chunk of a batch (its id and offset) goes in under a deduplication token, so a plain retry changes nothing. That is
 not enough: the engine logs a token before the part is in place, and a kill in between makes the retry a silent loss.
-So where there may have been an earlier attempt, the rows are counted afterwards, mended, and the rollups of the
+So where there may have been an earlier attempt, the rows are compared afterwards, mended, and the rollups of the
 touched months compared with the raw rows.
 
 On a server other processes write too, so what compares or rebuilds takes a turn (`turns.py`), and every insert waits
@@ -141,7 +141,7 @@ class Writer:
             token = token or f"{chunk.batch_id}:{chunk.offset}"
             phantom, rebuilt = False, 0
             # What was stored together with others went in under another token.
-            if chunk.rows.num_rows and (chunk.attempt == 1 or self._count(whole) != chunk.rows.num_rows):
+            if chunk.rows.num_rows and (chunk.attempt == 1 or self._stored(whole) != _places(chunk)):
                 self._engine.insert(RAW, chunk.rows, token)
             if whole.rows.num_rows and chunk.attempt > 1:
                 token, phantom = self._make_sure(chunk, whole, token, record_token)
@@ -260,13 +260,15 @@ class Writer:
     def _make_sure(
         self, chunk: Chunk, whole: Chunk, token: str, record_token: Callable[[str], None]
     ) -> tuple[str, bool]:
-        """Count the chunk's rows, and replace them if they are not exactly what they should be.
+        """Look for the chunk's rows, and replace them if they are not exactly what they should be.
 
-        They are looked for where those of the whole chunk are: an earlier attempt may have stored somebody who was
-        erased after it.
+        As many rows are not enough: an insert has a part for each day, so two kills can leave one day twice and another
+        not at all. They are looked for where those of the whole chunk are: an earlier attempt may have stored somebody
+        who was erased after it.
         """
-        stored = self._settled_count(whole, chunk.rows.num_rows)
-        if stored == chunk.rows.num_rows:
+        expected = _places(chunk)
+        stored = self._settled(whole, expected)
+        if stored == expected:
             return token, False
         if stored:
             place, values = _place_of(whole)
@@ -279,17 +281,18 @@ class Writer:
         self._engine.insert(RAW, chunk.rows, token)
         return token, True
 
-    def _settled_count(self, chunk: Chunk, expected: int) -> int:
-        """How many of the chunk's rows are there; on a cluster the replica that is asked may be a little behind."""
+    def _settled(self, chunk: Chunk, expected: list[int]) -> list[int]:
+        """Which of the chunk's rows are there; on a cluster the replica that is asked may be a little behind."""
         deadline = time.monotonic() + (_REPLICAS_AGREE if self._engine.layout.cluster else 0)
-        while (stored := self._count(chunk)) != expected and time.monotonic() < deadline:
+        while (stored := self._stored(chunk)) != expected and time.monotonic() < deadline:
             time.sleep(_UNDER_WAY)
         return stored
 
-    def _count(self, chunk: Chunk) -> int:
-        """How many of the chunk's rows are there."""
+    def _stored(self, chunk: Chunk) -> list[int]:
+        """Places in the batch of the rows that stand where the chunk's do, in order, as often as they are there."""
         place, values = _place_of(chunk)
-        return int(self._engine.query(f"SELECT count() FROM {RAW} WHERE {place}", values).rows[0][0])
+        found = self._engine.query(f"SELECT seq FROM {RAW} WHERE {place} ORDER BY seq", values)
+        return [int(seq) for (seq,) in found.rows]
 
 
 _UNDER_WAY: Final = 0.5
@@ -314,6 +317,12 @@ def _place_of(chunk: Chunk) -> tuple[str, Mapping[str, Any]]:
         "oldest": oldest,
         "newest": newest,
     }
+
+
+def _places(chunk: Chunk) -> list[int]:
+    """Places in the batch of a chunk's rows, in order."""
+    places: Any = chunk.rows.column("seq").to_pylist()
+    return sorted(places)
 
 
 def _counts(rows: pa.Table, column: str) -> dict[str, int]:
