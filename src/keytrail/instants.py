@@ -1,6 +1,6 @@
-"""Instants: from milliseconds to a moment, and to text as every answer, file and receipt has it."""
+"""Instants: milliseconds since 1970 and moments, and their text as every answer, file and receipt has it."""
 
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -9,6 +9,16 @@ _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 def moment_of(milliseconds: int) -> datetime:
     """The moment so many milliseconds after 1970 began, in UTC."""
     return _EPOCH + timedelta(milliseconds=milliseconds)
+
+
+def to_instant(moment: datetime) -> int:
+    """Milliseconds since the epoch of an aware moment, rounded down."""
+    return (moment - _EPOCH) // timedelta(milliseconds=1)
+
+
+def midnight(day: date) -> int:
+    """Milliseconds from 1970-01-01 00:00 on a clock to when it shows the start of a day; in UTC its instant."""
+    return to_instant(datetime(day.year, day.month, day.day, tzinfo=UTC))
 
 
 def text_of(moment: datetime, timespec: str = "milliseconds") -> str:

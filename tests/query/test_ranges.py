@@ -5,8 +5,8 @@ from datetime import UTC, date, datetime
 import pytest
 
 from keytrail.errors import RequestError
+from keytrail.instants import to_instant
 from keytrail.query.ranges import PRESETS, before, between, earlier, named, whole_days
-from keytrail.query.zones import to_instant
 
 NEW_YORK = "America/New_York"
 NOW = to_instant(datetime(2026, 3, 15, 0, 30, tzinfo=UTC))

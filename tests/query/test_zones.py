@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from keytrail.instants import to_instant
 from keytrail.query.zones import (
     DAY,
     HOUR,
@@ -20,7 +21,6 @@ from keytrail.query.zones import (
     Steps,
     days,
     steps,
-    to_instant,
     to_moment,
     zone,
 )

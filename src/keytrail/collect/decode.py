@@ -14,6 +14,7 @@ from keytrail.collect import decode_json, decode_msgpack, decode_protobuf
 from keytrail.collect.columns import Fault, Made, Piece, UnfitError, to_piece, to_table, unfit
 from keytrail.collect.reader import FaultyRowsError, Reader, UnreadableError
 from keytrail.errors import UsageError
+from keytrail.instants import to_instant
 from keytrail.record import Reason, Rejected
 
 LARGEST: Final = 16 * 2**20
@@ -28,7 +29,6 @@ AHEAD: Final = timedelta(days=1)
 
 Rows = list[tuple[int, Any]]
 """Place among the blobs, and what a `Reader` read."""
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Wire(Enum):
@@ -196,7 +196,7 @@ def _until(now: datetime | None) -> int:
         now = datetime.now(UTC)
     if now.tzinfo is None:
         raise UsageError("The present time needs a zone")
-    return (now - _EPOCH + AHEAD) // timedelta(milliseconds=1)
+    return to_instant(now) + AHEAD // timedelta(milliseconds=1)
 
 
 @contextmanager

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
@@ -11,10 +11,9 @@ import msgspec
 from keytrail.collect.lenient import Mend
 from keytrail.collect.reader import NO_TIME, Reader, UnreadableError, tree_of
 from keytrail.collect.structs import struct_of, turn_of
+from keytrail.instants import to_instant
 from keytrail.record import BY_COLUMN, FIELDS, Field, Reason
 
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_MILLISECOND: Final = timedelta(milliseconds=1)
 _MOST_DIGITS: Final = 40
 """More than the digits of any number that a column holds."""
 
@@ -43,7 +42,7 @@ def instant(value: Any) -> Instant:
         when = None
     if when is None or when.tzinfo is None:
         raise ValueError("an RFC 3339 time")
-    return Instant((when - _EPOCH) // _MILLISECOND)
+    return Instant(to_instant(when))
 
 
 class _Form:

@@ -6,11 +6,11 @@ would lose their key, organisation and code without a word. Names are from the p
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
+from keytrail.instants import moment_of
 from keytrail.record import FIELDS
 
 _LOGGED: Final = "tyk-analytics-record"
@@ -19,7 +19,6 @@ _LOG_MARK: Final = f'"{_LOGGED}"'.encode()
 _LOWER_MARK: Final = b'"responsecode"'
 _KAFKA_TIME: Final = "request_time_ms"
 _KAFKA_MARK: Final = f'"{_KAFKA_TIME}"'.encode()
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 Names = dict[str, tuple[str, "Names"]]
 """Name of a field in lower case to its name in the pump's JSON and the names below it."""
@@ -90,7 +89,7 @@ def _read(read: Callable[[Any], Any], inner: Any, value: Any) -> Any:
 
 def _moment(inner: Any) -> Any:
     moment = _plain(inner)
-    return (_EPOCH + timedelta(milliseconds=moment)).isoformat() if isinstance(moment, int) else moment
+    return moment_of(moment).isoformat() if isinstance(moment, int) else moment
 
 
 _EXTENDED: Final[dict[str, Callable[[Any], Any]]] = {

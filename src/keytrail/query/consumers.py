@@ -5,11 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import TooCostly
+from keytrail.instants import to_instant
 from keytrail.query.ask import ask, bounded
 from keytrail.query.question import Question
 from keytrail.query.ranges import Range, text
 from keytrail.query.request import ALL_TIME, DIMENSION_OF, Filter, Query, Scope
-from keytrail.query.zones import Span, to_instant
+from keytrail.query.zones import Span
 from keytrail.store.client import Engine
 from keytrail.store.consumers import MOST_LINKS, Link
 

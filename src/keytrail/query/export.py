@@ -15,10 +15,10 @@ import pyarrow.compute
 import pyarrow.csv
 import pyarrow.parquet as pq
 
+from keytrail.instants import to_instant
 from keytrail.query.kept import all_kept
 from keytrail.query.pages import After, Piece, Written, ahead, pages
 from keytrail.query.records import Search, joined
-from keytrail.query.zones import to_instant
 from keytrail.record import FIELDS, Field, Kind, Shape
 from keytrail.store.client import Engine
 

@@ -6,10 +6,10 @@ from dataclasses import replace
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+from keytrail.instants import midnight
 from keytrail.query.joined import Directory, Joined, Templates
 from keytrail.query.request import Filter, Query, leaves
 from keytrail.query.statement import Statement
-from keytrail.query.zones import midnight
 from keytrail.store.client import Engine
 from keytrail.store.consumers import KINDS
 from keytrail.store.kept import CALLERS, kept_since

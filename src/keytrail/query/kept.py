@@ -6,8 +6,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from keytrail.errors import NoLongerKept, StoreAway, StoreError
+from keytrail.instants import midnight, to_instant
 from keytrail.query.request import ALL_TIME
-from keytrail.query.zones import DAY, Span, midnight, to_instant, to_moment
+from keytrail.query.zones import DAY, Span, to_moment
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, ROLLUP_ROWS, kept_since
 from keytrail.store.raw_rows import RawRows, raw_rows

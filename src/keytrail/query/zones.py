@@ -8,12 +8,12 @@ whole number of milliseconds since 1970-01-01 UTC.
 import zoneinfo
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta, tzinfo
+from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from keytrail.instants import moment_of
+from keytrail.instants import midnight, moment_of, to_instant
 
 # Only the pinned package: the system's zones are of another version on every machine.
 zoneinfo.reset_tzpath(())
@@ -21,7 +21,6 @@ zoneinfo.reset_tzpath(())
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
 DAY: Final = 24 * HOUR
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class Step(Enum):
@@ -87,11 +86,6 @@ def zone(name: str) -> tzinfo:
         raise KeyError(name) from error
 
 
-def to_instant(moment: datetime) -> int:
-    """Milliseconds since the epoch of an aware moment, rounded down."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
 def to_moment(instant: int, where: tzinfo) -> datetime:
     """The local moment of an instant in ms."""
     return moment_of(instant).astimezone(where)
@@ -144,11 +138,6 @@ def _cut(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:
     return Steps(tuple(index), tuple(pieces), tuple(owners))
 
 
-def midnight(day: date) -> int:
-    """Milliseconds from 1970-01-01 00:00 on a clock to when it shows the start of a day; in UTC its instant."""
-    return (datetime(day.year, day.month, day.day, tzinfo=UTC) - _EPOCH) // timedelta(milliseconds=1)
-
-
 def _offset(instant: int, where: tzinfo) -> int:
     return (to_moment(instant, where).utcoffset() or timedelta()) // timedelta(milliseconds=1)
 
@@ -184,14 +173,14 @@ def _pieces(stretch: Span, offset: int, step: Step) -> Iterator[tuple[Span, Labe
     """Cut a stretch of one offset where its clock shows a new step."""
     start = stretch.start
     while start < stretch.end:
-        shown = _EPOCH + timedelta(milliseconds=start + offset)
+        shown = moment_of(start + offset)
         end = min(_next(shown, step) - offset, stretch.end)
         yield Span(start, end), _label(shown, step)
         start = end
 
 
 def _next(shown: datetime, step: Step) -> int:
-    """The clock's next step, in ms as `_clock` counts them."""
+    """The clock's next step, in ms as `midnight` counts them."""
     match step:
         case Step.MONTH:
             return midnight((shown.date().replace(day=28) + timedelta(days=4)).replace(day=1))

@@ -14,7 +14,8 @@ from keytrail.store.tables import BATCHES, ERASED_ROWS, RAW
 
 HERE: Final = "_partition_id = {partition:String}"
 """The condition of the rows of a partition."""
-_EVERY_SHARD: Final = {"optimize_skip_unused_shards": 0}
+EVERY_SHARD: Final = {"optimize_skip_unused_shards": 0}
+"""Asks every shard: what stands where it does not belong has to go, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +63,7 @@ def count_of_partition(engine: Engine, partition: str, match: str, values: dict[
             f"WHERE batch_id IN (SELECT batch_id FROM ({theirs})) GROUP BY batch_id"
             ") AS ends USING batch_id GROUP BY batch_id"
         )
-    found = engine.query(f"{sql} ORDER BY batch_id", {**values, **bound.values, "partition": partition}, _EVERY_SHARD)
+    found = engine.query(f"{sql} ORDER BY batch_id", {**values, **bound.values, "partition": partition}, EVERY_SHARD)
     return [Held(str(batch), int(rows), int(confirmed)) for batch, rows, confirmed in found.rows]
 
 

@@ -22,7 +22,7 @@ from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.cooling import Cooling
 from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
-from keytrail.store.erased_rows import HERE, count_of_partition, note_erased_rows
+from keytrail.store.erased_rows import EVERY_SHARD, HERE, count_of_partition, note_erased_rows
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.layout import TO_THEIR_SHARDS
 from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, next_day, raw_rows, rows_of_days
@@ -45,8 +45,6 @@ log = structlog.get_logger("keytrail.store")
 
 _SPARE: Final = f"{RAW}_rewritten"
 _FAMILIES: Final = {"key": BY_KEY, "client": BY_CLIENT}
-_ALL: Final = {"optimize_skip_unused_shards": 0}
-"""Asks every shard: what stands where it does not belong has to go, too."""
 _PATIENCE: Final = 600.0
 _LOOK_EVERY: Final = 0.5
 
@@ -162,7 +160,9 @@ class Erasing:
         changed = 0
         self._until_nothing_changes()
         # No more of theirs can come, so where they are is looked for without keeping others waiting.
-        days = self._engine.query(f"SELECT DISTINCT _partition_id FROM {RAW} WHERE {match} ORDER BY 1", values, _ALL)
+        days = self._engine.query(
+            f"SELECT DISTINCT _partition_id FROM {RAW} WHERE {match} ORDER BY 1", values, EVERY_SHARD
+        )
         for (day,) in days.rows:
             with self._writer.paused():
                 counts = count_of_partition(self._engine, day, match, values)
@@ -261,7 +261,7 @@ class Erasing:
         sql = " UNION DISTINCT ".join(
             f"SELECT DISTINCT toYYYYMM(bucket) FROM {table} WHERE {match}" for table in tables
         )
-        return {int(month) for (month,) in self._engine.query(sql, values, _ALL).rows}
+        return {int(month) for (month,) in self._engine.query(sql, values, EVERY_SHARD).rows}
 
     def _rewrite_month(self, month: int, found: dict[Remembered, Subject]) -> list[str]:
         """Make a month of every rollup again: from raw rows where they are, else from itself or from what has keys.

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
+from keytrail.instants import midnight
 from keytrail.store.client import Engine
 from keytrail.store.cold import Bind, Cold, Nowhere
 from keytrail.store.kept import Partition, partitions
@@ -54,7 +55,7 @@ class ColdDay:
     @property
     def start(self) -> int:
         """Its first instant, ms since the epoch."""
-        return _begins(self.day)
+        return midnight(self.day)
 
 
 def cold_days(engine: Engine) -> list[ColdDay]:
@@ -170,12 +171,7 @@ def raw_rows(engine: Engine, stretches: Sequence[tuple[int, int]]) -> RawRows:
 
 def rows_of_days(engine: Engine, start: date, end: date) -> RawRows:
     """Where the raw rows of the days from one until before another are."""
-    return raw_rows(engine, [(_begins(start), _begins(end))])
-
-
-def _begins(day: date) -> int:
-    """The first instant of a day, ms since the epoch."""
-    return round(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000)
+    return raw_rows(engine, [(midnight(start), midnight(end))])
 
 
 def _touched(day: ColdDay, stretches: Sequence[tuple[int, int]]) -> bool:
