@@ -37,9 +37,12 @@ def spread(number: int) -> int:
     return int(START.timestamp()) * 1_000_000_000 + number * 977_000_000_000 % SPAN_NS
 
 
+RECORDS_OF_A_DAY = 3_000
+
+
 def onward(number: int) -> int:
-    """The instant of a record, ns: a day later every 3,000 records."""
-    return int(START.timestamp()) * 1_000_000_000 + number * 86_400_000_000_000 // 3_000
+    """The instant of a record, ns: a day later every `RECORDS_OF_A_DAY` records."""
+    return int(START.timestamp()) * 1_000_000_000 + number * 86_400_000_000_000 // RECORDS_OF_A_DAY
 
 
 def with_late(number: int) -> int:

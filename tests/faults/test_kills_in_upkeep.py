@@ -1,5 +1,6 @@
 """Servers are killed in the middle of their upkeep; afterwards every record counts once, or is gone as it should be."""
 
+import itertools
 import random
 import time
 from collections import Counter
@@ -16,14 +17,16 @@ from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, raw_rows
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
 from tests.collect.redis_servers import Server
-from tests.faults.beside import ANONYMOUS, COPY, ERASED
+from tests.faults.beside import ANONYMOUS, COPY, ERASED, HOT_DAYS
 from tests.faults.process import Collecting
-from tests.faults.rig import Feed, drain, key_of, onward, spread, with_late, write_config
+from tests.faults.rig import RECORDS_OF_A_DAY, Feed, drain, key_of, onward, spread, with_late, write_config
 from tests.product import Product, product
 
 pytestmark = [pytest.mark.redis, pytest.mark.long]
 
 
+ENOUGH = (HOT_DAYS + 2) * RECORDS_OF_A_DAY
+"""Records that are pushed at least."""
 INSTANTS = {"prune": onward, "cool": with_late, "cool+copy": with_late}
 
 
@@ -36,7 +39,8 @@ def kill_in(work: str, folder: Path, server: Server, kills: int, seed: int) -> F
     client = server.client()
     feed = Feed(client, rate=500, instant=INSTANTS.get(work, spread))
     with feed.running():
-        for number in range(kills):
+        # On a fast machine, too, there is a day that can be moved or pruned, and time to do it.
+        for number in itertools.takewhile(lambda done: done < kills or len(feed.pushed) < ENOUGH, itertools.count()):
             process = Collecting(config, number=number, work=work)
             if chance.random() < 0.95:
                 process.until_it_collects()
