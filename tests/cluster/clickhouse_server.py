@@ -2,16 +2,19 @@
 
 What they are is clickhouse-local 26.7 with its listeners. So they have a server's tables, merges, users, disks, HTTP
 and native protocol, and keep everything on disk. They have no listener for other replicas and no queue of `ON CLUSTER`:
-a replicated table stays read-only there, and `ON CLUSTER` is refused.
+a replicated table stays read-only there, and `ON CLUSTER` is refused. And where a server logs that a connection to it
+was reset, as one is when another shard is killed, clickhouse-local ends: it is started again then, as a service is.
 """
 
 import contextlib
 import os
 import platform
 import random
+import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
@@ -111,7 +114,7 @@ class ClickHouse:
         (self.folder / "users.xml").write_text(_USERS, encoding="utf-8")
 
     def start(self) -> None:
-        """Start it on what its folder holds; it need not answer yet."""
+        """Start it on what its folder holds, and again whenever it aborts; it need not answer yet."""
         command = [sys.executable, str(Path(__file__).with_name("clickhouse_process.py"))]
         with (self.folder / "out").open("ab") as out:
             self._process = subprocess.Popen(
@@ -121,13 +124,20 @@ class ClickHouse:
                 stderr=out,
                 env={**os.environ, "TZ": "UTC"},
             )
+        threading.Thread(target=self._keep_up, args=[self._process], daemon=True).start()
+
+    def _keep_up(self, process: "subprocess.Popen[bytes]") -> None:
+        if process.wait() == -signal.SIGABRT and self._process is process:
+            _let_go(process)
+            self.start()
 
     def until_it_answers(self, seconds: float = 60.0) -> None:
         """Wait until it can be asked."""
         assert self._process is not None
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
-            assert self._process.poll() is None, (self.folder / "out").read_text(encoding="utf-8", errors="replace")
+            said = (self.folder / "out").read_text(encoding="utf-8", errors="replace")
+            assert self._process.poll() in {None, -signal.SIGABRT}, said
             with contextlib.suppress(httpx.TransportError):
                 if httpx.get(f"http://127.0.0.1:{self.port}/ping", timeout=5).text == "Ok.\n" and _taken(self.native):
                     return
@@ -142,12 +152,16 @@ class ClickHouse:
 
     def kill(self) -> None:
         """As if its machine had lost its process: no chance to write anything."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            assert self._process.stdin is not None
-            self._process.stdin.close()
-            self._process = None
+        process, self._process = self._process, None
+        if process is not None:
+            process.kill()
+            process.wait()
+            _let_go(process)
+
+
+def _let_go(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
 
 
 def _port() -> int:

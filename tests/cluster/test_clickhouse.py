@@ -113,11 +113,14 @@ def take(store: Product, batch: str, *, attempt: int) -> int:
 
 def counted_after(store: Product, batch: str, records: int) -> set[int]:
     """What is counted once a chunk has been tried again, as a collector does until it is stored."""
-    for attempt in range(2, 30):
+    deadline = time.monotonic() + 60
+    for attempt in itertools.count(2):
         try:
             take(store, batch, attempt=attempt)
         except StoreAway:
-            # Connections to a server that was killed fail once more.
+            # Connections to a server that was killed fail once more, and the other may have to be started again.
+            if time.monotonic() > deadline:
+                break
             time.sleep(0.1)
         else:
             return counted(store)
