@@ -43,6 +43,8 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         token_entry("numbers only", org=ORG),
         token_entry("one api", org=ORG, apis=["other api"]),
         token_entry("sender", org=ORG, permissions=["ingest"]),
+        token_entry("admin", org="*", permissions=["admin"]),
+        token_entry("admin of one api", org="*", permissions=["admin"], apis=["other api"]),
     ]
     values = {"server__public_path": "/stats", "privacy__keys": "keep", "timezone": "Europe/Berlin"}
     now = int(datetime.now(UTC).timestamp()) * SECOND
@@ -205,6 +207,13 @@ def test_what_a_token_may_not_see_is_not_in_the_page(behind: Product) -> None:
     assert behind.http.get("/stats/requests", headers=HTML).status_code == 403
     behind.http.post("/stats/signin", data={"token": "sender"})
     assert behind.http.get("/stats/", headers=HTML).status_code == 403
+
+
+@pytest.mark.parametrize(("token", "panels"), [("admin", True), ("admin of one api", False), ("all", False)])
+def test_the_pipeline_shows_the_store_to_who_sees_all_of_it(behind: Product, token: str, panels: bool) -> None:
+    shown = page(behind, "/pipeline", token)
+    assert [f'id="p-{name}"' in shown for name in ("figures", "batches", "gaps")] == [True] * 3
+    assert [f'id="p-{name}"' in shown for name in ("sources", "rejects", "tables")] == [panels] * 3
 
 
 def test_who_is_not_signed_in_comes_back_afterwards(behind: Product) -> None:

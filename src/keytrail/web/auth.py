@@ -51,6 +51,15 @@ class Principal:
     rate: int | None = None
     concurrency: int | None = None
 
+    def may(self, permission: str) -> bool:
+        """Whether they have a permission; `admin` has them all."""
+        return permission in self.permissions or "admin" in self.permissions
+
+    @property
+    def sees_everything(self) -> bool:
+        """Whether they are an admin of all organisations, and of the whole of each."""
+        return "admin" in self.permissions and self.scope.whole
+
     def narrowed(self, org: str) -> Scope:
         """The scope of one organisation.
 
@@ -228,7 +237,7 @@ def require(principal: Principal, permission: Permission) -> None:
     Raises:
         Forbidden: They lack it.
     """
-    if permission not in principal.permissions and "admin" not in principal.permissions:
+    if not principal.may(permission):
         raise Forbidden(f"the token lacks the permission {permission!r}")
 
 
@@ -239,5 +248,5 @@ def everything(principal: Principal) -> None:
         Forbidden: They are none.
     """
     require(principal, "admin")
-    if not principal.scope.whole:
+    if not principal.sees_everything:
         raise Forbidden("this is for an admin of all organisations: it can't be told apart by organisation")

@@ -130,7 +130,7 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
     """
     require(asker, "analytics")
     ledger = Ledger(request.app.state.engine)
-    org = None if "admin" in asker.permissions and asker.scope.whole else (asker.scope.org or "")
+    org = None if asker.sees_everything else (asker.scope.org or "")
     operations = _operations(request)
     shown: dict[str, Any] = {
         "complete_through": operations.complete_through(),
@@ -243,13 +243,12 @@ def metrics(request: Request) -> Response:
     The latter are counts and latencies by organisation, API and code class.
     """
     open_to_all: bool = request.app.state.settings.server.open_metrics
-    shown = _operations(request).metrics(requests=open_to_all or _is_admin(request))
+    shown = _operations(request).metrics(requests=open_to_all or _sees_everything(request))
     return Response(shown, media_type=METRICS_TYPE)
 
 
-def _is_admin(request: Request) -> bool:
+def _sees_everything(request: Request) -> bool:
     try:
-        asker = principal(request)
+        return principal(request).sees_everything
     except NotAuthorised:
         return False
-    return "admin" in asker.permissions and asker.scope.whole

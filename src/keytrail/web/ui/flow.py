@@ -26,14 +26,14 @@ def flow(request: Request, desk: AtDesk) -> Response:
     def of(name: str) -> Callable[[], Any]:
         return lambda: told()[name]
 
-    all_orgs = "admin" in desk.principal.permissions and desk.scope.org is None
+    whole = desk.principal.sees_everything
     menu = (("As JSON", f"{desk.state.root}/api/v1/pipeline?limit={BATCHES}"),)
     panels = [
         Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures"),
         Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table"),
-        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4" if all_orgs else ""),
+        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4" if whole else ""),
     ]
-    if all_orgs:
+    if whole:
         panels += [
             Panel("sources", "Sources", "sources", of("sources"), size="table", wide="w8 x8"),
             Panel("rejects", "Rejected records", "rejects", of("rejects"), size="table", wide="w8 x8"),
