@@ -262,6 +262,15 @@ def test_the_description_has_the_catalogues_names(running: Product) -> None:
     assert {of["name"] for of in described["get"]["parameters"]} == {*schema, "org", "format"}
 
 
+def test_as_many_dimensions_as_the_description_says(running: Product) -> None:
+    schema = running.http.get("/openapi.json").json()["paths"]["/api/v1/query"]["post"]["requestBody"]
+    most = schema["content"]["application/json"]["schema"]["properties"]["dimensions"]["maxItems"]
+    names = list(DIMENSIONS)
+    for count, status in ((most, 200), (most + 1, 400)):
+        answer = post(running, DAY | {"dimensions": names[:count]}, ADMIN)
+        assert answer.status_code == status, answer.text
+
+
 def test_the_page_has_the_catalogue() -> None:
     text = DOCS.read_text(encoding="utf-8")
     section = text.split("<!-- catalogue -->\n")[1].split("\n<!-- /catalogue -->")[0]

@@ -13,7 +13,7 @@ from keytrail.query.ask import Reply, ask, pages
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
 from keytrail.query.describe import catalogue
 from keytrail.query.export import Form
-from keytrail.query.question import FIELDS, Question, parse
+from keytrail.query.question import FIELDS, MOST_DIMENSIONS, MOST_METRICS, Question, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.run import Answer
 from keytrail.query.sheet import sheet, sheets
@@ -64,8 +64,8 @@ _BOUNDED: Final = ("limit", "offset", "order", "step", "compare")
 """Fields with which a file is not streamed: its rows are in an order, or have parts, that only all of them give."""
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
-    "metrics": {"type": "array", "items": {"type": "string", "enum": list(METRICS)}},
-    "dimensions": {"type": "array", "items": {"type": "string", "enum": list(DIMENSIONS)}, "maxItems": 3},
+    "metrics": {"type": "array", "items": {"type": "string", "enum": list(METRICS)}, "maxItems": MOST_METRICS},
+    "dimensions": {"type": "array", "items": {"type": "string", "enum": list(DIMENSIONS)}, "maxItems": MOST_DIMENSIONS},
     "filter": CONDITION_SCHEMA,
     "range": {"type": "string", "enum": list(PRESETS)},
     "step": {"type": "string", "enum": [step.value for step in Step]},
