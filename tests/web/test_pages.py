@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from hashlib import sha256
 from html import unescape
 from urllib.parse import parse_qsl, urlsplit
 
@@ -13,6 +14,7 @@ from keytrail.query.zones import DAY, HOUR, MINUTE, zone
 from keytrail.web.ui.figures import url_time
 from keytrail.web.ui.log_pages import _around
 from keytrail.web.ui.ranges import make_range
+from keytrail.web.ui.rankings import key_name
 from keytrail.web.ui.state import read_state
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product, product, token_entry
@@ -197,6 +199,11 @@ def test_filters_narrow_every_figure(behind: Product) -> None:
     assert requests("not.code=404") == "2"
     assert requests("code_class=2xx&key=a/key+with+a+slash?") == "2"
     assert requests("code=500") == "0"
+
+
+@pytest.mark.parametrize("key", ["", "0" * 8, "0" * 16, "0" * 32, sha256(b"").hexdigest()])
+def test_no_key_is_called_so_by_whatever_the_gateway_hashes_with(key: str) -> None:
+    assert key_name(key, "")[0] == "no key"
 
 
 def test_what_a_token_may_not_see_is_not_in_the_page(behind: Product) -> None:

@@ -5,6 +5,7 @@ from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
 
+from keytrail.query.parts import NO_KEYS
 from keytrail.query.request import Filter
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
@@ -142,15 +143,11 @@ def phrase(code: int) -> str:
         return ""
 
 
-NO_KEY: Final = frozenset({"", "00000000"})
-"""What a gateway records as the key of a request that carried none: nothing, or the hash of nothing."""
-
-
 def key_name(key: str, alias: str) -> tuple[str, str]:
     """What to call a key, and what to say beside it."""
     if alias:
         return alias, short_hash(key)
-    return ("no key", key) if key in NO_KEY else (key, "")
+    return ("no key", short_hash(key)) if key in NO_KEYS else (key, "")
 
 
 def short_hash(value: str) -> str:
