@@ -35,6 +35,7 @@ SERIES_STEP: Final = Step.DAY
 
 LEAST_ERROR: Final = 400
 """Grade C: the least response code that is an error."""
+FAILED: Final = Filter("code", "greater", LEAST_ERROR - 1)
 
 ENDPOINT: Final = {"path": "path", "api": "api_id"}
 NAMED_ENDPOINT: Final = {**ENDPOINT, "latest_api_name": "api_name"}
@@ -142,7 +143,7 @@ def usage_of_api(at: AtDesk, api: Annotated[str, Path(description="The API's id.
 @router.get(f"/api/errors/count/{Range}", dependencies=DOCUMENTED)
 def errors(at: AtDesk, days: Days) -> Response:
     """The requests that failed, by response code; with `res` their time series."""
-    return _answer(at, days, Rows(CODE, (Filter("code", "greater", LEAST_ERROR - 1),)))
+    return _answer(at, days, Rows(CODE, (FAILED,)))
 
 
 def _activity(at: Desk, days: tuple[date, date], whose: Filter) -> Response:

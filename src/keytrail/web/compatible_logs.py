@@ -6,6 +6,7 @@ their grades.
 
 from base64 import b64encode
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from datetime import UTC
 from typing import Annotated, Any, Final
 
@@ -21,7 +22,7 @@ from keytrail.query.run import run
 from keytrail.query.zones import Span, to_moment
 from keytrail.record import FIELDS, GO_ORDER, Field, Kind, Shape
 from keytrail.web.auth import require
-from keytrail.web.compatible import LEAST_ERROR
+from keytrail.web.compatible import FAILED
 from keytrail.web.compatible_answer import HEADERS, paging
 from keytrail.web.compatible_request import AtDesk, Desk, page
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -115,16 +116,7 @@ def logs(
 
 
 def _total(at: Desk, question: Question) -> int:
-    counted = Question(
-        scope=question.scope,
-        spans=question.spans,
-        zone=question.zone,
-        dimensions=(),
-        metrics=question.metrics,
-        filters=question.filters,
-        having_hits=False,
-    )
-    return int(run(at.engine, counted).rows[0]["records"])
+    return int(run(at.engine, replace(question, limit=None, offset=0)).rows[0]["records"])
 
 
 def _span(at: Desk) -> Span:
@@ -155,7 +147,7 @@ def _filters(at: Desk) -> tuple[Filter, ...]:
         at.scope.check_api(api)
         filters.append(Filter("api", "is", api))
     if at.given("errors") == "1":
-        filters.append(Filter("code", "greater", LEAST_ERROR - 1))
+        filters.append(FAILED)
     return tuple(filters)
 
 

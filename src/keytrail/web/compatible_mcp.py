@@ -14,7 +14,7 @@ from starlette.responses import Response
 from keytrail.errors import RequestError
 from keytrail.query.request import Filter, key_forms
 from keytrail.web.auth import require
-from keytrail.web.compatible import API, CODE, LEAST_ERROR
+from keytrail.web.compatible import API, CODE, FAILED
 from keytrail.web.compatible_answer import Rows, described, series, table
 from keytrail.web.compatible_request import DOCUMENTED, AtDesk, Days, Desk, Key, Range, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -73,7 +73,7 @@ def primitives(at: AtDesk, days: Days) -> Response:
 def failed_primitives(at: AtDesk, days: Days) -> Response:
     """The calls of tools, resources and prompts that failed, by response code."""
     by_code = {name: {**parts, **CODE} for name, parts in GROUPS.items()}
-    return _answer(at, days, by_code, (Filter("code", "greater", LEAST_ERROR - 1),))
+    return _answer(at, days, by_code, (FAILED,))
 
 
 @router.get(f"/api/activity/mcp/keys/{{key}}/{Range}", dependencies=_DOCUMENTED)

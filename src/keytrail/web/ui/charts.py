@@ -6,13 +6,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keytrail.errors import NoLongerKept
-from keytrail.query.request import Filter
 from keytrail.query.zones import Span, zone
 from keytrail.store.tables import histogram_range
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row
 from keytrail.web.ui.commands import endpoints_by, latency_url, requests_url, subject
 from keytrail.web.ui.ranges import Bucket
+from keytrail.web.ui.rankings import FAILED
 
 CLASSES: Final = ("1xx", "2xx", "3xx", "4xx", "5xx", "other")
 
@@ -238,8 +238,7 @@ def time_spent(desk: Desk, gaps: Sequence[tuple[Span, str]], steps: Steps) -> Ch
 
 def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = (), against: Baseline | None = None) -> Chart:
     """Errors over time by who gave them, the gateway itself or the upstream behind it, and all of a baseline."""
-    failed = (Filter("code", "greater", 399),)
-    buckets, rows = desk.series("hits", by=("error_origin",), where=failed)
+    buckets, rows = desk.series("hits", by=("error_origin",), where=(FAILED,))
     series = [
         Series(
             name,
@@ -250,7 +249,7 @@ def blame(desk: Desk, gaps: Sequence[tuple[Span, str]] = (), against: Baseline |
         for name in ("gateway", "upstream")
     ]
     if against:
-        series.append(_before_series(desk, "hits", len(buckets), against[1], against[0], where=failed))
+        series.append(_before_series(desk, "hits", len(buckets), against[1], against[0], where=(FAILED,)))
     return _chart(desk, "", buckets, series, gaps)
 
 

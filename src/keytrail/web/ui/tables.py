@@ -14,7 +14,7 @@ from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
 from keytrail.web.ui.commands import requests_url, subject
-from keytrail.web.ui.rankings import client_path, consumer_path, key_name, key_path, phrase, short_hash
+from keytrail.web.ui.rankings import FAILED, client_path, consumer_path, key_name, key_path, phrase, short_hash
 
 _LINK: Final = Markup('<a href="{href}" data-top>{text}</a>')
 PAGE_SIZE: Final = 50
@@ -110,7 +110,7 @@ KINDS: Final = {
             Column("p95_latency", "p95", "ms"),
             TREND,
         ),
-        (Filter("code", "greater", 399),),
+        (FAILED,),
         "No errors in this range.",
     ),
 }
