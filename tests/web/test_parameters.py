@@ -96,6 +96,8 @@ def check(answer: Answer, case: dict[str, Any]) -> None:
         assert json.loads(answer.text) == {"Status": "Error", "Message": case["message"], "Meta": None}
     if "json" in case:
         assert json.loads(answer.text) == case["json"]
+    if "nothing" in case:
+        assert (answer.body == b"") == case["nothing"]
     if "allow" in case:
         assert answer.headers["allow"] == case["allow"]
     if "hits" in case:

@@ -33,6 +33,7 @@ from keytrail.web import (
 )
 from keytrail.web.auth import Gate
 from keytrail.web.coverage import Coverage
+from keytrail.web.head import HeadAsGet
 from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
@@ -130,6 +131,7 @@ def make_service(
         app.include_router(module.router)
     app.add_middleware(Packed)
     app.add_middleware(Throttle, gate=gate, server=settings.server)
+    app.add_middleware(HeadAsGet)
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 
     # Added last, so the outermost: every answer passes through it.
