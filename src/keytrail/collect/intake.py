@@ -1,4 +1,4 @@
-"""From lines or blobs to stored rows: what files, HTTP and Redis have in common."""
+"""From lines of files to stored rows: what an import in this process and one that is sent over HTTP have in common."""
 
 import threading
 from collections.abc import Iterator, Sequence

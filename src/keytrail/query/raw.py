@@ -1,4 +1,4 @@
-"""Single requests as they are stored, latest first.
+"""Single requests as they are stored, latest first, page by number: what the Dashboard's log asks for (`/api/logs`).
 
 Reading is in two parts, as a row is wide: first where the wanted rows are, by a few narrow columns, then these rows,
 a bounded number at a time. So a page costs no more than its rows, and what arrives in between moves nothing. The first
