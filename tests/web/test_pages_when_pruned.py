@@ -29,7 +29,7 @@ def pruned(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
             for at in times
         ]
         assert started.put_lines([to_json(one).encode() for one in records]).stored == len(times)
-        note_kept_since(started.parts.engine, RAW_ROWS, (midnight - timedelta(6)).date(), "age")
+        note_kept_since(started.parts.engine, RAW_ROWS, (midnight - timedelta(6)).date())
         yield started
 
 

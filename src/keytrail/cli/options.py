@@ -22,24 +22,28 @@ Logs = Annotated[
 ]
 
 
-def settings_of(config: Path | None, data: Path | None = None, **overrides: Any) -> "Settings":
+def settings_of(config: Path | None, data: Path | None = None) -> "Settings":
     """The settings with what the command line says.
 
     Args:
         config: Settings file; None looks in the usual places.
         data: Data directory; None leaves it to the settings.
-        overrides: Settings by their names with `__` for the dot; those that are None are not given.
 
     Raises:
         ConfigError: A setting is wrong; names it.
     """
     from keytrail.config import load
 
-    return load(config, overrides=given(data, **overrides))
+    return load(config, overrides=given(data))
 
 
 def given(data: Path | None = None, **overrides: Any) -> dict[str, Any]:
-    """What the command line says, by dotted name."""
+    """What the command line says, by dotted name.
+
+    Args:
+        data: Data directory; None leaves it to the settings.
+        overrides: Settings by their names with `__` for the dot; those that are None are not given.
+    """
     values = {name.replace("__", "."): value for name, value in overrides.items() if value is not None}
     if data is not None:
         values["store.url"] = f"chdb:{data}"

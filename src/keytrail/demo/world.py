@@ -47,7 +47,6 @@ class Api:
     Attributes:
         name: Its readable name.
         api_id: 32 hexadecimal digits.
-        listen_path: Where the gateway serves it; not part of a record of gateway 5.8.
         host: The upstream's host and port; empty for a TCP proxy.
         endpoints: What can be called.
         weight: How likely a key is to use it, relative.
@@ -59,7 +58,6 @@ class Api:
 
     name: str
     api_id: str
-    listen_path: str
     host: str
     endpoints: tuple[Endpoint, ...]
     weight: float = 1.0
@@ -157,7 +155,7 @@ _CHARGES = Endpoint("POST", "/charges", 30, 210, 0.5)
 _AVAILABILITY = Endpoint("GET", "/products/{sku}/availability", 22, 34)
 
 ORDERS = Api(
-    "Orders API", "41351a6a94094da05f75146a695a16f6", "/orders-api/", "orders.internal:8080",
+    "Orders API", "41351a6a94094da05f75146a695a16f6", "orders.internal:8080",
     (
         Endpoint("GET", "/orders", 24, 65), Endpoint("GET", "/orders/{id}", 34, 28),
         Endpoint("POST", "/orders", 14, 120), Endpoint("PUT", "/orders/{id}", 5, 85),
@@ -169,7 +167,7 @@ ORDERS = Api(
     weight=30, versions=(("v1", 0.35), ("v2", 0.65)),
 )  # fmt: skip
 CATALOGUE = Api(
-    "Catalogue API", "9f1c2d3e4b5a69788796a5b4c3d2e1f0", "/catalogue/", "catalogue.internal:8080",
+    "Catalogue API", "9f1c2d3e4b5a69788796a5b4c3d2e1f0", "catalogue.internal:8080",
     (
         Endpoint("GET", "/products", 26, 55), Endpoint("GET", "/products/{sku}", 38, 17), _AVAILABILITY,
         Endpoint("GET", "/search", 18, 140, 0.65), Endpoint("PATCH", "/products/{sku}", 1.5, 75),
@@ -179,7 +177,7 @@ CATALOGUE = Api(
     weight=34,
 )  # fmt: skip
 PAYMENTS = Api(
-    "Payments API", "79fc7cb80df940cc5089772200bd4926", "/payments/", "payments.internal:9000",
+    "Payments API", "79fc7cb80df940cc5089772200bd4926", "payments.internal:9000",
     (
         _CHARGES, Endpoint("GET", "/charges/{id}", 34, 32),
         Endpoint("POST", "/charges/{id}/capture", 12, 180, 0.5),
@@ -188,7 +186,7 @@ PAYMENTS = Api(
     access="oauth",
 )  # fmt: skip
 SHIPPING = Api(
-    "Shipping API", "b7e23ec29af22b0b4e41da31e868d572", "/shipping/", "shipping.internal:8080",
+    "Shipping API", "b7e23ec29af22b0b4e41da31e868d572", "shipping.internal:8080",
     (
         Endpoint("GET", "/shipments/{id}", 40, 48), Endpoint("POST", "/shipments", 10, 160, 0.5),
         Endpoint("GET", "/rates", 14, 260, 0.6), Endpoint("POST", "/labels", 6, 410, 0.5),
@@ -196,7 +194,7 @@ SHIPPING = Api(
     weight=12, detailed=True,
 )  # fmt: skip
 BRANCHES = Api(
-    "Filialen & Öffnungszeiten", "1793db2cbb724ad54da582ce3191d383", "/filialen/", "branches.internal:8080",
+    "Filialen & Öffnungszeiten", "1793db2cbb724ad54da582ce3191d383", "branches.internal:8080",
     (
         Endpoint("GET", "/branches", 30, 19), Endpoint("GET", "/branches/{city}", 22, 12),
         Endpoint("GET", "/map", 4, 3, tracked=False),
@@ -205,15 +203,15 @@ BRANCHES = Api(
     weight=3, access="open",
 )  # fmt: skip
 GRAPH = Api(
-    "Storefront Graph", "6772617068716c6170690000000000aa", "/graphql/", "storefront.internal:4000",
+    "Storefront Graph", "6772617068716c6170690000000000aa", "storefront.internal:4000",
     (Endpoint("POST", "/graphql", 1, 72, 0.6, tracked=False),), weight=6, kind="graphql",
 )  # fmt: skip
 TOOLS = Api(
-    "Assistant Tools", "6d63706170690000000000000000bb01", "/mcp/", "tools.internal:7800",
+    "Assistant Tools", "6d63706170690000000000000000bb01", "tools.internal:7800",
     (Endpoint("POST", "/mcp", 1, 130, 0.8, tracked=False),), weight=3.5, kind="mcp",
 )  # fmt: skip
 TILLS = Api(
-    "Till feed", "7463700000000000000000000000aaaa", "", "",
+    "Till feed", "7463700000000000000000000000aaaa", "",
     (Endpoint("", "/", 1, 0, tracked=False),), kind="tcp", access="open", versions=(("", 1.0),),
 )  # fmt: skip
 APIS: Final = (ORDERS, CATALOGUE, PAYMENTS, SHIPPING, BRANCHES, GRAPH, TOOLS, TILLS)

@@ -27,7 +27,7 @@ def fill_callers(engine: Engine) -> None:
     """
     since = kept_since(engine, RAW_ROWS)
     if since > ALWAYS:
-        note_kept_since(engine, CALLERS, since, "new")
+        note_kept_since(engine, CALLERS, since)
     for month in months_of_raw(engine):
         for rollup in ROLLUPS:
             if rollup.family in {BY_CALLER, BY_CLIENT}:

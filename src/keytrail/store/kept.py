@@ -34,25 +34,23 @@ def kept_since(engine: Engine, what: str) -> date:
     return day
 
 
-def note_kept_since(engine: Engine, what: str, day: date, why: str) -> None:
+def note_kept_since(engine: Engine, what: str, day: date) -> None:
     """Note that there is only what is from a day on, before the rest is taken away.
 
     Args:
         engine: The engine.
         what: `RAW_ROWS`, `ROLLUP_ROWS`, `RECORDED` or `CALLERS`.
         day: The day.
-        why: `age`, `disk`, or `new`: it came with a later version.
     """
     instants = pa.timestamp("ms", "UTC")
     rows = pa.table(
         {
             "what": [what],
             "start": pa.array([datetime(day.year, day.month, day.day, tzinfo=UTC)], instants),
-            "why": [why],
             "noted_at": pa.array([datetime.now(UTC)], instants),
         }
     )
-    engine.insert(RETAINED, rows, f"{what}:{day}:{why}")
+    engine.insert(RETAINED, rows, f"{what}:{day}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -272,9 +272,8 @@ class Pruning:
             mine = [step for step in steps if step.what in whats]
             if mine:
                 end = max(step.partition.end for step in mine)
-                why = "disk" if any(step.why == "disk" for step in mine) else "age"
                 if end > kept_since(self._engine, note):
-                    note_kept_since(self._engine, note, end, why)
+                    note_kept_since(self._engine, note, end)
 
     def _for_room(self, parts: Sequence[Partition], gone: Sequence[Partition], today: date) -> Iterator[Partition]:
         """The oldest partitions that make room enough, none of them of the last days."""
