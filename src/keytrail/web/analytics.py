@@ -19,12 +19,12 @@ from keytrail.query.run import Answer
 from keytrail.query.sheet import sheet, sheets
 from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
-from keytrail.web.auth import Principal, require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.body import read_body
 from keytrail.web.export import MEDIA_TYPES
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.streamed import Streamed
-from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 256 * 1024
 """Bytes of a question."""

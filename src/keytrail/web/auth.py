@@ -12,9 +12,9 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
-from typing import Final
+from typing import Annotated, Final
 
-from fastapi import Request
+from fastapi import Depends, Request
 from itsdangerous import BadSignature, URLSafeTimedSerializer
 
 from keytrail.config import Permission, Token
@@ -192,6 +192,22 @@ class Gate:
         if isinstance(known, str):
             return self._entry(lambda entry: hmac.compare_digest(hash_token(entry.sha256.lower()), known))
         raise NotAuthorised
+
+
+def asker_of(request: Request) -> Principal:
+    """Who asks, noted beside the request for the log.
+
+    Raises:
+        NotAuthorised: Nobody whom we know.
+        Forbidden: A page of somebody else's has a browser send it with the session.
+    """
+    found: Principal = request.app.state.gate.principal(request)
+    request.state.principal = found
+    return found
+
+
+Asker = Annotated[Principal, Depends(asker_of)]
+"""The parameter of an endpoint that needs to know who asks."""
 
 
 def _from_elsewhere(request: Request) -> bool:

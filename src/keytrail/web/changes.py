@@ -26,9 +26,9 @@ from keytrail.web.analytics import (
     fields_in_body,
     fields_of,
 )
-from keytrail.web.auth import Principal, require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.system import Asker, answer
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "filter": CONDITION_SCHEMA,

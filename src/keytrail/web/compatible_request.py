@@ -18,7 +18,7 @@ from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import Filter, Order, Scope
 from keytrail.query.zones import Step
 from keytrail.store.client import Engine
-from keytrail.web.auth import Principal
+from keytrail.web.auth import Principal, asker_of
 from keytrail.web.coverage import Coverage
 from keytrail.web.rows import METRICS
 
@@ -84,8 +84,7 @@ class Desk:
 
 def desk(request: Request) -> Desk:
     """Who asks, what they may see, and the means to answer."""
-    principal: Principal = request.app.state.gate.principal(request)
-    request.state.principal = principal
+    principal = asker_of(request)
     scope = principal.narrowed(request.query_params.get("org", ""))
     state = request.app.state
     return Desk(state.engine, state.settings, principal, scope, request.query_params, state.coverage)

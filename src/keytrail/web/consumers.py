@@ -16,12 +16,12 @@ from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
 from keytrail.store.upkeep import Upkeep
 from keytrail.web.analytics import Org
-from keytrail.web.auth import require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
 from keytrail.web.problems import problem
-from keytrail.web.system import Asker, answer
 
 LARGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes of a directory."""

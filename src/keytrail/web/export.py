@@ -7,11 +7,10 @@ from starlette.responses import Response, StreamingResponse
 
 from keytrail.errors import RequestError
 from keytrail.query.export import Form, export
-from keytrail.web.auth import require
+from keytrail.web.auth import Asker, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.streamed import Streamed
-from keytrail.web.system import Asker
 
 MEDIA_TYPES: Final = {
     Form.CSV: "text/csv",

@@ -9,11 +9,11 @@ from starlette.responses import Response
 
 from keytrail.errors import Forbidden, RequestError, TooLarge
 from keytrail.record import MOST_ORIGIN, Received, Taken
-from keytrail.web.auth import Principal, require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
-from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 256 * 1024 * 1024
 """Bytes of one chunk of lines."""

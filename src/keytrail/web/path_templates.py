@@ -12,10 +12,10 @@ from keytrail.query.join import forget_templates
 from keytrail.query.request import Scope
 from keytrail.store.templates import MOST_TEMPLATES, Template, read_templates, replace_templates
 from keytrail.web.analytics import Org, decoded
-from keytrail.web.auth import require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.system import Asker, answer
 
 LARGEST_BODY: Final = 2 * 1024 * 1024
 """Bytes of all rules."""

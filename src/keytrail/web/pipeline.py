@@ -18,9 +18,9 @@ from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
 from keytrail.store.upkeep import Upkeep
-from keytrail.web.auth import Principal, everything, require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, Principal, asker_of, everything, require
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.system import Asker, answer, principal
 
 METRICS_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _TABLES: Final = [rollup.table for rollup in ROLLUPS]
@@ -249,6 +249,6 @@ def metrics(request: Request) -> Response:
 
 def _sees_everything(request: Request) -> bool:
     try:
-        return principal(request).sees_everything
+        return asker_of(request).sees_everything
     except NotAuthorised:
         return False

@@ -9,11 +9,11 @@ from keytrail.errors import NotFound, RequestError
 from keytrail.instants import moment_of, text_of
 from keytrail.query.records import MOST_ROWS, SHOWN, Row, find, page
 from keytrail.record import BY_COLUMN, Kind
-from keytrail.web.auth import require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.paths import segment
-from keytrail.web.system import Asker, answer
 
 DEFAULT_ROWS: Final = 100
 

@@ -1,34 +1,17 @@
 """Whether the process lives, whether it can answer, and which organisations it knows."""
 
-from typing import Annotated, Any
-
-import msgspec
-from fastapi import APIRouter, Depends, Request
+from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from keytrail import __version__
 from keytrail.errors import StoreError
 from keytrail.query.request import ALL_TIME, Order, Query
 from keytrail.query.run import run
-from keytrail.web.auth import Principal, require
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 
 router = APIRouter(tags=["system"])
-
-
-def principal(request: Request) -> Principal:
-    """Who asks."""
-    found: Principal = request.app.state.gate.principal(request)
-    request.state.principal = found
-    return found
-
-
-Asker = Annotated[Principal, Depends(principal)]
-
-
-def answer(content: Any, status: int = 200) -> Response:
-    """Anything as JSON."""
-    return Response(msgspec.json.encode(content), status, media_type="application/json")
 
 
 @router.get("/healthz")

@@ -13,12 +13,12 @@ from keytrail.errors import Forbidden, RequestError
 from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
-from keytrail.web.auth import everything
+from keytrail.web.answer import answer
+from keytrail.web.auth import Asker, everything
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.pipeline import Operations
 from keytrail.web.streamed import Streamed
-from keytrail.web.system import Asker, answer
 
 LARGEST: Final = 1024 * 1024
 """Bytes of a body that says whom to erase; a receipt has 400 for each value."""

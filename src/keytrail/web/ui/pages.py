@@ -10,7 +10,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import Response
 
 from keytrail.query.zones import Span, to_moment, zone
-from keytrail.web.auth import Principal, require
+from keytrail.web.auth import asker_of, require
 from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, rankings, sheets, tables
@@ -40,8 +40,7 @@ def at_desk(request: Request) -> Desk:
         Forbidden: They may not see numbers.
         RequestError: The URL can't be understood.
     """
-    principal: Principal = request.app.state.gate.principal(request)
-    request.state.principal = principal
+    principal = asker_of(request)
     require(principal, "analytics")
     state = read_state(
         request.query_params.multi_items(),
