@@ -214,6 +214,8 @@ def test_the_cases_choose() -> None:
     [
         ("paht=/x", "unknown parameter 'paht'"),
         ("code=abc", "code: a whole number"),
+        ("code=4_04", "code: a whole number"),
+        ("code=+404", "code: a whole number"),
         ("code=99999999999999999999", "code: a whole number"),
         ("code=", "code: a whole number"),
         ("tracked=maybe", "tracked: true or false"),

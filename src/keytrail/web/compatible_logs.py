@@ -26,6 +26,7 @@ from keytrail.web.compatible import FAILED
 from keytrail.web.compatible_answer import HEADERS, paging
 from keytrail.web.compatible_request import AtDesk, Desk, page
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import whole_number
 from keytrail.web.rows import NO_HIT, number, rfc3339
 from keytrail.web.streamed import Streamed
 
@@ -136,9 +137,9 @@ def _second(at: Desk, name: str) -> int:
     text = at.given(name)
     if not text:
         raise RequestError(f"{name} is missing: seconds since 1970")
-    if not (text.isascii() and text.isdigit()) or len(text) > 19 or int(text) > LATEST_SECOND:
+    if (second := whole_number(text, LATEST_SECOND)) is None:
         raise RequestError(f"{name} {text[:40]!r} is not a number of seconds since 1970")
-    return int(text)
+    return second
 
 
 def _filters(at: Desk) -> tuple[Filter, ...]:

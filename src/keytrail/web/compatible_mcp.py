@@ -18,9 +18,13 @@ from keytrail.web.compatible import API, CODE, FAILED
 from keytrail.web.compatible_answer import Rows, described, series, table
 from keytrail.web.compatible_request import DOCUMENTED, AtDesk, Days, Desk, Key, Range, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
 
 KIND: Final = "mcp"
+
+MOST_ROWS: Final = 999_999_999
+"""Rows of a page: more than there ever are."""
 
 MCP_PARTS: Final = {
     "mcp_method": "mcp_method",
@@ -105,6 +109,6 @@ def _answer(
 def _limit(text: str) -> int:
     if not text:
         return 0
-    if not (text.isascii() and text.isdigit()) or len(text) > 9 or not int(text):
+    if (limit := whole_number(text, MOST_ROWS, least=1)) is None:
         raise RequestError(f"limit {text[:40]!r} is not a number of rows")
-    return int(text)
+    return limit

@@ -20,6 +20,7 @@ from keytrail.query.zones import Step
 from keytrail.store.client import Engine
 from keytrail.web.auth import Principal, asker_of
 from keytrail.web.coverage import Coverage
+from keytrail.web.parameters import whole_number
 from keytrail.web.rows import METRICS
 
 DEFAULT_PAGE: Final = 1
@@ -37,6 +38,9 @@ COUNTERS: Final[Mapping[str, str]] = {
 
 LONGEST_DAY: Final = 3
 """Characters of a day that an error quotes: where a part is missing from a path, a key stands in the day's place."""
+
+_MOST: Final = 999_999_999
+"""More than any page and any part of a date."""
 
 STEPS: Final = {"hour": Step.HOUR, "day": Step.DAY, "month": Step.MONTH}
 
@@ -113,10 +117,11 @@ def days_of(
 def _day(which: str, day: str, month: str, year: str) -> date:
     numbers = {}
     for name, text in (("day", day), ("month", month), ("year", year)):
-        if not (text.isascii() and text.isdigit()) or len(text) > 9:
+        number = whole_number(text, _MOST)
+        if number is None:
             shown = "" if name == "day" and len(text) > LONGEST_DAY else f" {text[:40]!r}"
             raise RequestError(f"the {which} {name}{shown} is not a number")
-        numbers[name] = int(text)
+        numbers[name] = number
     if not FIRST_YEAR <= numbers["year"] <= LAST_YEAR:
         raise RequestError(f"the {which} year {numbers['year']} is out of range")
     if not 1 <= numbers["month"] <= 12:
@@ -170,10 +175,10 @@ def page(text: str) -> int:
     """
     if not text:
         return DEFAULT_PAGE
-    digits = text.removeprefix("-")
-    if not (digits.isascii() and digits.isdigit()) or len(digits) > 9:
+    number = whole_number(text, _MOST, least=-_MOST)
+    if number is None:
         raise RequestError(f"p {text[:40]!r} is not a whole number")
-    return max(int(text), 0)
+    return max(number, 0)
 
 
 def _order(by: str, sort: str) -> tuple[Order, ...]:

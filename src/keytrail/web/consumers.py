@@ -1,6 +1,5 @@
 """Consumers over HTTP: who there is, what each did, and the directory as a file."""
 
-import re
 from dataclasses import replace
 from typing import Annotated, Any, Final
 
@@ -10,7 +9,7 @@ from starlette.responses import Response
 
 from keytrail.errors import Forbidden, RequestError
 from keytrail.query.consumers import activity, edges_of
-from keytrail.query.question import DEFAULT_LIMIT, MOST_GROUPS, parse
+from keytrail.query.question import DEFAULT_LIMIT, MOST_ROWS, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
@@ -20,6 +19,7 @@ from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
 from keytrail.web.problems import problem
 
@@ -109,8 +109,8 @@ def consumer(
     """
     require(asker, "analytics")
     state = request.app.state
-    if limit and not re.fullmatch(r"[0-9]{1,9}", limit):
-        raise RequestError(f"limit: a whole number from 1 to {MOST_GROUPS} is expected")
+    if limit and whole_number(limit, MOST_ROWS, least=1) is None:
+        raise RequestError(f"limit: a whole number from 1 to {MOST_ROWS} is expected")
     consumer = segment(consumer)
     fields = {
         "from": start,

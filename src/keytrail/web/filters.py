@@ -14,12 +14,12 @@ from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
 from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
 from keytrail.query.zones import Span, days, to_moment, zone
+from keytrail.web.parameters import whole_number
 
 MOST_VALUES: Final = 1_000
 """Values of one parameter."""
 
 _DAY_LENGTH: Final = len("2026-11-23")
-_WHOLE: Final = {f"Int{bits}": 2 ** (bits - 1) for bits in (8, 16, 32, 64)}
 _FLAGS: Final = {"true": True, "1": True, "false": False, "0": False}
 _BOUNDS: Final = {f"{end}_{column}": (column, end) for column in NUMBERS for end in ("min", "max")}
 _OTHERS: Final = {
@@ -72,7 +72,7 @@ def understand(parameters: QueryParams, scope: Scope, zone_name: str, *, also: S
             raise RequestError(f"{name}: at most {MOST_VALUES} values")
         if name in _BOUNDS:
             column, end = _BOUNDS[name]
-            number = _number(name, values[0], 2**63)
+            number = _number(name, values[0])
             bounds.append(Bound(column, least=number) if end == "min" else Bound(column, most=number))
         elif name not in _OTHERS and name not in also:
             filters.extend(_filters(name, values, scope))
@@ -111,8 +111,8 @@ def _filters(name: str, values: list[str], scope: Scope) -> list[Filter]:
 
 
 def _value(name: str, dimension: Dimension, text: str) -> Any:
-    if dimension.type in _WHOLE:
-        return _number(name, text, _WHOLE[dimension.type])
+    if dimension.type == "Int64":
+        return _number(name, text)
     if dimension.type == "Bool":
         if text.lower() not in _FLAGS:
             raise RequestError(f"{name}: true or false")
@@ -120,12 +120,9 @@ def _value(name: str, dimension: Dimension, text: str) -> Any:
     return text
 
 
-def _number(name: str, text: str, limit: int) -> int:
-    try:
-        number = int(text) if len(text) <= 20 and text.isascii() else limit
-    except ValueError:
-        number = limit
-    if not -limit <= number < limit:
+def _number(name: str, text: str) -> int:
+    number = whole_number(text, 2**63 - 1, least=-(2**63))
+    if number is None:
         raise RequestError(f"{name}: a whole number")
     return number
 

@@ -13,6 +13,7 @@ from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
 
 DEFAULT_ROWS: Final = 100
@@ -72,10 +73,10 @@ def requests(request: Request, asker: Asker) -> Response:
     parameters, state = request.query_params, request.app.state
     scope = asker.narrowed(parameters.get("org", ""))
     search = understand(parameters, scope, state.settings.timezone, also=("limit", "cursor"))
-    limit = parameters.get("limit", "") or str(DEFAULT_ROWS)
-    if not (limit.isascii() and limit.isdecimal() and len(limit) <= 4 and 1 <= int(limit) <= MOST_ROWS):
+    limit = whole_number(parameters.get("limit", "") or str(DEFAULT_ROWS), MOST_ROWS, least=1)
+    if limit is None:
         raise RequestError(f"limit: a whole number from 1 to {MOST_ROWS}")
-    found = page(state.engine, search, cursor=parameters.get("cursor", ""), limit=int(limit))
+    found = page(state.engine, search, cursor=parameters.get("cursor", ""), limit=limit)
     shown = answer({"data": [_row(row) for row in found.rows], "next": found.following or None})
     shown.headers.update(state.coverage.headers(search.spans))
     return shown

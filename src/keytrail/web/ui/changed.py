@@ -28,6 +28,7 @@ from keytrail.query.changes_question import (
 )
 from keytrail.query.zones import DAY, MINUTE, Span, zone
 from keytrail.web.changes import content
+from keytrail.web.parameters import whole_number
 from keytrail.web.rows import neutral_cell
 from keytrail.web.ui import charts, figures
 from keytrail.web.ui.ask import Desk, Names, Row
@@ -47,6 +48,7 @@ GROUP_TITLES: Final = {"key_endpoint": "Key and endpoint", "key": "Key", "endpoi
 DIRECTION_TITLES: Final = {WORSE: "Worse", BETTER: "Better", BOTH: "Both"}
 SAMPLES: Final = (5, DEFAULT_LEAST_HITS, 100)
 """Least numbers of requests that are offered."""
+_MOST_SAMPLES: Final = 9_999_999
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,9 +169,10 @@ def _asked(desk: Desk, baseline: str, limit: int) -> Row:
         RequestError: A parameter of the page can't be; names it.
     """
     state, before = desk.state, desk.state.range.before
-    least = state.own("least_hits")
-    if least and not (least.isascii() and least.isdigit() and len(least) <= 7):
-        raise RequestError(f"least_hits {least[:40]!r} is not a number")
+    given = state.own("least_hits")
+    least = whole_number(given, _MOST_SAMPLES) if given else DEFAULT_LEAST_HITS
+    if least is None:
+        raise RequestError(f"least_hits {given[:40]!r} is not a number")
     same_as_page = baseline == PREVIOUS and before
     return {
         **desk.stretch(state.range.start, _until(desk)),
@@ -177,7 +180,7 @@ def _asked(desk: Desk, baseline: str, limit: int) -> Row:
         "baseline": desk.stretch(before[0].start, before[-1].end) if same_as_page else baseline,
         "by": state.own("by") or DEFAULT_GROUP,
         "direction": state.own("direction") or WORSE,
-        "least_hits": int(least or DEFAULT_LEAST_HITS),
+        "least_hits": least,
         "limit": limit,
         **desk.condition(),
     }

@@ -8,9 +8,11 @@ from starlette.responses import Response
 
 from keytrail.errors import NotFound, RequestError
 from keytrail.query.records import Bound, Row, Search, find, page
+from keytrail.query.request import Filter
 from keytrail.query.zones import MINUTE, Span, to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.auth import require
+from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
 from keytrail.web.requests import message
 from keytrail.web.ui import figures
@@ -24,6 +26,8 @@ from keytrail.web.ui.state import Picked, State
 router = APIRouter(include_in_schema=False)
 
 ROWS: Final = 100
+_LONGEST_LATENCY: Final = 999_999_999
+"""In ms: eleven days."""
 
 
 @router.get("/requests")
@@ -78,17 +82,19 @@ def _export_url(desk: Desk) -> str:
     return f"{state.root}/api/v1/export?{urlencode([*pairs, *state.extras], quote_via=quote)}"
 
 
-def _filters(desk: Desk) -> tuple[Any, ...]:
+def _filters(desk: Desk) -> tuple[Filter, ...]:
     return (*desk.subject, *desk.state.filters())
 
 
 def _bounds(extras: tuple[tuple[str, str], ...]) -> tuple[Bound, ...]:
-    given = {name: text for name, text in extras if name in {"min_latency", "max_latency"}}
-    for name, text in given.items():
-        if not (text.isascii() and text.isdigit() and len(text) <= 9):
-            raise RequestError(f"{name} {text[:40]!r} is not a number of milliseconds")
-    least, most = (int(given[name]) if name in given else None for name in ("min_latency", "max_latency"))
-    return (Bound("latency", least, most),) if given else ()
+    given: dict[str, int] = {}
+    for name, text in extras:
+        if name in {"min_latency", "max_latency"}:
+            number = whole_number(text, _LONGEST_LATENCY)
+            if number is None:
+                raise RequestError(f"{name} {text[:40]!r} is not a number of milliseconds")
+            given[name] = number
+    return (Bound("latency", given.get("min_latency"), given.get("max_latency")),) if given else ()
 
 
 def _line(desk: Desk, row: Row, apis: Any) -> dict[str, Any]:

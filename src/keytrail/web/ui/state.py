@@ -8,6 +8,7 @@ from urllib.parse import quote, urlencode
 from keytrail.errors import RequestError
 from keytrail.query.catalog import DIMENSIONS, VERSIONLESS
 from keytrail.query.request import Filter
+from keytrail.web.parameters import whole_number
 from keytrail.web.ui.ranges import CUSTOM, DEFAULT, Range, make_range
 
 FILTERS: Final = {
@@ -37,6 +38,9 @@ NOT: Final = "not."
 EXTRAS: Final = ("min_latency", "max_latency", "baseline", "by", "direction", "least_hits")
 """Parameters that one page alone understands."""
 
+_MOST_PAGES: Final = 999_999
+_GREATEST: Final = 9_999
+"""More than any response code, which is the one number that pages are filtered by."""
 _MOST_FILTERS: Final = 40
 _LONGEST: Final = 4_000
 """Characters of a value: the server takes no longer request line than some tens of thousands."""
@@ -218,15 +222,16 @@ def read_state(
     # A link with times and without a zone was made in the zone of the settings, and must mean the same everywhere.
     own_range = bool(single.get("from") or single.get("to"))
     where = single.get("zone", "") or (home_zone if own_range else _remembered(cookies, home_zone))
-    page = single.get("page", "") or "1"
-    if not (page.isascii() and page.isdigit() and 0 < int(page[:9]) < 1_000_000):
-        raise RequestError(f"page {page[:40]!r} is not a number from 1")
+    given_page = single.get("page", "") or "1"
+    page = whole_number(given_page, _MOST_PAGES, least=1)
+    if page is None:
+        raise RequestError(f"page {given_page[:40]!r} is not a number from 1")
     state = State(
         range=make_range(single.get("range", "") or DEFAULT, single.get("from", ""), single.get("to", ""), where, now),
         picked=tuple(picked),
         compare=single.get("compare", "") != "off",
         sort=single.get("sort", "")[:40],
-        page=int(page[:9]),
+        page=page,
         search=single.get("q", "")[:200],
         extras=tuple((name, single[name]) for name in EXTRAS if single.get(name)),
         root=root,
@@ -248,9 +253,9 @@ def _remembered(cookies: Mapping[str, str], home_zone: str) -> str:
 
 
 def _typed(one: Picked) -> Any:
-    if DIMENSIONS[one.dimension].type.startswith("Int"):
-        digits = one.value.removeprefix("-")
-        if not (digits.isascii() and digits.isdigit() and len(digits) <= 4):
+    if DIMENSIONS[one.dimension].type == "Int64":
+        number = whole_number(one.value, _GREATEST, least=-_GREATEST)
+        if number is None:
             raise RequestError(f"{FILTERS[one.dimension]} {one.value[:40]!r} is not a number")
-        return int(one.value)
+        return number
     return VERSIONLESS if one.dimension == "version" and one.value == "Not Versioned" else one.value
