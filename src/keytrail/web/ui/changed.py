@@ -33,7 +33,8 @@ from keytrail.web.rows import neutral_cell
 from keytrail.web.ui import charts, figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_failed, see_requests
-from keytrail.web.ui.pages import AtDesk, gaps_of, show
+from keytrail.web.ui.common_panels import gaps_of
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, Underway, asked, once
 from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings

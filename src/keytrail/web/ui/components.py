@@ -6,7 +6,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import Response
 
 from keytrail.web.ui import charts, figures, tables
-from keytrail.web.ui.pages import AtDesk, show
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.rankings import Ranked
 

@@ -10,7 +10,7 @@ from keytrail.web import pipeline
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk
 from keytrail.web.ui.charts import Figure
-from keytrail.web.ui.pages import AtDesk, show
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, once
 
 router = APIRouter(include_in_schema=False)

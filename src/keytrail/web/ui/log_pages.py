@@ -17,7 +17,7 @@ from keytrail.web.paths import segment
 from keytrail.web.requests import message
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names
-from keytrail.web.ui.pages import AtDesk, show
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.ranges import CUSTOM
 from keytrail.web.ui.rankings import client_path, key_name, key_path, phrase

@@ -16,7 +16,8 @@ from keytrail.web.consumers import NARROW
 from keytrail.web.paths import segment
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
-from keytrail.web.ui.pages import AtDesk, show, table_panel
+from keytrail.web.ui.common_panels import table_panel
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, once
 from keytrail.web.ui.rankings import client_path, consumer_path, key_name, key_path
 from keytrail.web.ui.subjects import subject_page

@@ -12,7 +12,8 @@ from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, figures, rankings
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.commands import see_failed, see_requests
-from keytrail.web.ui.pages import AtDesk, chart_panels, figures_panel, over_time, ranking_panel, show, table_panel
+from keytrail.web.ui.common_panels import chart_panels, figures_panel, over_time, ranking_panel, table_panel
+from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, asked
 from keytrail.web.ui.rankings import FAILED, TOP
 
