@@ -16,6 +16,11 @@ def to_instant(moment: datetime) -> int:
     return (moment - _EPOCH) // timedelta(milliseconds=1)
 
 
+def present() -> int:
+    """The present, milliseconds since the epoch."""
+    return to_instant(datetime.now(UTC))
+
+
 def midnight(day: date) -> int:
     """Milliseconds from 1970-01-01 00:00 on a clock to when it shows the start of a day; in UTC its instant."""
     return to_instant(datetime(day.year, day.month, day.day, tzinfo=UTC))

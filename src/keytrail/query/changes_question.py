@@ -1,11 +1,11 @@
 """What is asked about changes: the fields of `/api/v1/changes`, checked."""
 
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import RequestError
+from keytrail.instants import present
 from keytrail.query.question import given_of, number, parse
 from keytrail.query.ranges import Range, before, between, earlier
 from keytrail.query.request import Condition
@@ -87,7 +87,7 @@ def parse_changes(fields: Mapping[str, Any], *, default_zone: str, now: int | No
     shared: dict[str, Any] = {name: given[name] for name in _OF_QUESTIONS if name in given}
     if not {"from", "to", "range"} & shared.keys():
         shared["range"] = DEFAULT_RANGE
-    question = parse(shared, default_zone=default_zone, now=int(time.time() * 1000) if now is None else now)
+    question = parse(shared, default_zone=default_zone, now=present() if now is None else now)
     if not question.range.spans:
         raise RequestError("from: the range has no instant")
     direction = given.get("direction", WORSE)

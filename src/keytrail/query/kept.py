@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final, TypeVar
 
 from keytrail.errors import NoLongerKept, StoreAway, StoreError
-from keytrail.instants import midnight, to_instant
+from keytrail.instants import midnight, present
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import DAY, Span, to_moment
 from keytrail.store.client import Engine
@@ -69,7 +69,7 @@ def all_kept(engine: Engine, spans: Sequence[Span], *, raw: bool = True) -> Iter
         NoLongerKept: Some are no longer kept; names the day.
     """
     first = min((span.start for span in spans if span.start > ALL_TIME.start), default=None)
-    if first is None or first >= (_raw_since() if raw else _now() - ROLLUPS_KEPT_FOR):
+    if first is None or first >= (_raw_since() if raw else present() - ROLLUPS_KEPT_FOR):
         yield
         return
     _look_up(engine, first, raw=raw)
@@ -81,10 +81,6 @@ def _raw_since() -> int:
     """From when on there are raw rows in any case: neither age nor a full disk takes today or yesterday away."""
     yesterday = (datetime.now(UTC) + _LONGEST).date() - timedelta(days=1)
     return midnight(yesterday)
-
-
-def _now() -> int:
-    return to_instant(datetime.now(UTC))
 
 
 def _look_up(engine: Engine, first: int, *, raw: bool) -> None:

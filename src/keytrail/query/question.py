@@ -1,11 +1,11 @@
 """A question as people ask it: the fields of `POST /api/v1/query`, checked against the catalogue."""
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import RequestError
+from keytrail.instants import present
 from keytrail.query.catalog import DIMENSIONS, HISTOGRAM, METRICS
 from keytrail.query.conditions import parse_condition
 from keytrail.query.ranges import PRESETS, Range, before, between, named
@@ -93,7 +93,7 @@ def parse(fields: Mapping[str, Any], *, default_zone: str, now: int | None = Non
         raise RequestError(f"zone: {zone_name[:60]!r} is no time zone") from None
     metrics = _names(given, "metrics", METRICS, MOST_METRICS) or ("hits",)
     dimensions = _names(given, "dimensions", DIMENSIONS, MOST_DIMENSIONS)
-    asked = _range(given, zone_name, int(time.time() * 1000) if now is None else now)
+    asked = _range(given, zone_name, present() if now is None else now)
     step = _step(given)
     compare = _compare(given, asked, zone_name)
     histogram = any(METRICS[name].unit == HISTOGRAM for name in metrics)

@@ -11,12 +11,12 @@ import binascii
 import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 import msgspec
 
 from keytrail.errors import RequestError
+from keytrail.instants import present
 from keytrail.query.build import conditions, expression, instant, within
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.join import join
@@ -250,7 +250,7 @@ def _windows(spans: tuple[Span, ...], before: Place | None) -> Iterator[tuple[Sp
 
 
 def _soon() -> int:
-    return round((datetime.now(UTC) + timedelta(minutes=1)).timestamp() * 1000)
+    return present() + MINUTE
 
 
 def windows(spans: tuple[Span, ...], end: int) -> Iterator[tuple[Span, ...]]:

@@ -17,7 +17,7 @@ from typing import Any, Final
 import structlog
 
 from keytrail.errors import NotFound, StoreAway
-from keytrail.instants import text_of
+from keytrail.instants import text_of, to_instant
 from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.cooling import Cooling
@@ -348,7 +348,7 @@ def _match(subject: Subject, *, clock: str = "time", prefix: str = "") -> tuple[
         bound[f"{prefix}org"] = subject.org
     for name, sign, moment in (("start", ">=", subject.start), ("end", "<", subject.end)):
         parts.append(f"{clock} {sign} fromUnixTimestamp64Milli({{{prefix}{name}:Int64}}, 'UTC')")
-        bound[f"{prefix}{name}"] = round(moment.timestamp() * 1000)
+        bound[f"{prefix}{name}"] = to_instant(moment)
     return f"({' AND '.join(parts)})", bound
 
 

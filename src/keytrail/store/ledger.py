@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pyarrow as pa
 
-from keytrail.instants import moment_of, text_of
+from keytrail.instants import moment_of, text_of, to_instant
 from keytrail.record import Reason, Rejected
 from keytrail.store.client import Engine
 from keytrail.store.duplicates import Duplicate, note_duplicate
@@ -92,8 +92,8 @@ class Ledger:
             "AND sealed_at < fromUnixTimestamp64Milli({end:Int64}, 'UTC')",
             {
                 "source": source,
-                "start": round(start.timestamp() * 1000),
-                "end": round(end.timestamp() * 1000),
+                "start": to_instant(start),
+                "end": to_instant(end),
             },
         )
         return bool(found.rows[0][0])
@@ -230,7 +230,7 @@ class Ledger:
             "SELECT seq, reason, detail FROM rejects WHERE batch_id = {batch:String} "
             "AND rejected_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') "
             "ORDER BY seq LIMIT 1 BY seq LIMIT {limit:UInt32}",
-            {"batch": batch_id, "since": round(since.timestamp() * 1000), "limit": limit},
+            {"batch": batch_id, "since": to_instant(since), "limit": limit},
         )
         return [Rejected(seq, Reason(reason), detail) for seq, reason, detail in found.rows]
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from keytrail.errors import StoreError
-from keytrail.instants import moment_of, text_of
+from keytrail.instants import moment_of, present, text_of, to_instant
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import Span
 from keytrail.store.client import Engine
@@ -45,13 +45,9 @@ class Coverage:
 
         One that lasts ends now; none where the store does not tell.
         """
-        lasting = [_lasting(one["gap"]) for one in self._operations.collection(lists=False) if one["gap"]]
-        now = round(time.time() * 1000)
-        return [
-            (Span(start, now if end is None else end), cause)
-            for start, end, cause in [*(self._gaps() or ()), *lasting]
-            if any(_touches((start, end, cause), span) for span in spans)
-        ]
+        now = present()
+        _, _, touching = self._touching(spans)
+        return [(Span(start, now if end is None else end), cause) for start, end, cause in touching]
 
     def headers(self, spans: Sequence[Span]) -> dict[str, str]:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
@@ -106,7 +102,7 @@ class Coverage:
             if time.monotonic() - self._read_at > _KEPT_SECONDS:
                 try:
                     found = self._ledger.gaps(ALL_TIME.start, ALL_TIME.end)
-                    self._ended = [(_ms(one.start), _ms(one.end), one.cause) for one in found]
+                    self._ended = [(to_instant(one.start), to_instant(one.end), one.cause) for one in found]
                     self._raw_since = kept_since(self._engine, RAW_ROWS)
                 except StoreError:
                     # Rows without their coverage are better than none, and the header says that it is not known.
@@ -116,12 +112,12 @@ class Coverage:
 
 
 def _lasting(gap: dict[str, Any]) -> Interval:
-    return _ms(datetime.fromisoformat(gap["start"])), None, gap["cause"]
+    return to_instant(datetime.fromisoformat(gap["start"])), None, gap["cause"]
 
 
 def _touches(gap: Interval, span: Span) -> bool:
     start, end, _ = gap
-    return start < span.end and (span.start < end if end is not None else span.start <= time.time() * 1000)
+    return start < span.end and (span.start < end if end is not None else span.start <= present())
 
 
 def _text(gap: Interval) -> str:
@@ -131,7 +127,3 @@ def _text(gap: Interval) -> str:
 
 def _moment(milliseconds: int) -> str:
     return text_of(moment_of(milliseconds))
-
-
-def _ms(moment: datetime) -> int:
-    return round(moment.timestamp() * 1000)

@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
+from keytrail.instants import to_instant
 from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Step, to_moment, zone
 
 NONE: Final = Markup('<span class="none" title="no requests">–</span>')
@@ -116,7 +117,7 @@ def exact(instant: int, where: str) -> str:
 
 def instant(text: str | None) -> int | None:
     """An instant as the API writes it, ms; None where there is none."""
-    return round(datetime.fromisoformat(text).timestamp() * 1000) if text else None
+    return to_instant(datetime.fromisoformat(text)) if text else None
 
 
 def clock(instant: int, where: str) -> Markup:

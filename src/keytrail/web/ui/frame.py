@@ -1,6 +1,5 @@
 """What stands around every page: who asks, the state in the URL, and the values of its header."""
 
-import time
 from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -8,6 +7,7 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from starlette.responses import Response
 
+from keytrail.instants import present
 from keytrail.query.zones import to_moment, zone
 from keytrail.web.auth import asker_of, require
 from keytrail.web.paths import segment
@@ -44,7 +44,7 @@ def at_desk(request: Request) -> Desk:
         path="/".join(quote(segment(part), safe="") for part in request.scope["path"].split("/")),
         home_zone=request.app.state.settings.timezone,
         cookies=request.cookies,
-        now=time.time_ns() // 1_000_000,
+        now=present(),
     )
     return Desk(request.app.state.engine, principal, principal.scope, state)
 
