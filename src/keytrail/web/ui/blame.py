@@ -1,7 +1,8 @@
 """Who is behind the errors: what the gateway refuses by key, what an upstream fails in by endpoint."""
 
 from collections import Counter
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final
 
 from keytrail.query.request import Filter
 from keytrail.web.ui import figures
@@ -112,7 +113,7 @@ def details(desk: Desk, names: Names, limit: int = TOP) -> list[Row]:
     return [_detail(desk, row, by, apis, filled(buckets, steps, "hits", **{n: row[n] for n in by})) for row in rows]
 
 
-def _detail(desk: Desk, row: Row, by: tuple[str, ...], apis: Any, values: list[float | None]) -> Row:
+def _detail(desk: Desk, row: Row, by: tuple[str, ...], apis: Mapping[str, str], values: list[float | None]) -> Row:
     state, tone = desk.state, figures.code_class(row["code"])
     return {
         **row,

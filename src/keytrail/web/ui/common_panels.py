@@ -109,8 +109,7 @@ def chart_panels(
 def table_panel(desk: Desk, names: Names, kind: str, title: str) -> Panel:
     """The panel of a table."""
     spec = tables.KINDS[kind]
-    metrics = [column.name for column in spec.columns if column.name not in {"spark", "endpoints"}]
-    asks = asked(desk.question(*metrics, by=spec.by, where=spec.where, order=("-hits",), limit=tables.PAGE_SIZE))
+    asks = asked(desk.question(*spec.metrics, by=spec.by, where=spec.where, order=("-hits",), limit=tables.PAGE_SIZE))
     make = partial(tables.table, desk, names, kind)
     saved = partial(sheets.sheet, desk, names, kind)
     return Panel("table", title, "table", make, asks=asks, menu=see_requests(desk), sheet=saved, size="table")

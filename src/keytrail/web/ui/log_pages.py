@@ -1,5 +1,6 @@
 """The request log, newest first and live, and one request with everything that is stored of it."""
 
+from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
@@ -97,7 +98,7 @@ def _bounds(extras: tuple[tuple[str, str], ...]) -> tuple[Bound, ...]:
     return (Bound("latency", given.get("min_latency"), given.get("max_latency")),) if given else ()
 
 
-def _line(desk: Desk, row: Row, apis: Any) -> dict[str, Any]:
+def _line(desk: Desk, row: Row, apis: Mapping[str, str]) -> dict[str, Any]:
     one, state = row.dimensions, desk.state
     name, _ = key_name(one["key"], one["alias"])
     return {

@@ -1,5 +1,6 @@
 """The rankings: the values of a dimension with the most hits, and who is behind the errors."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
@@ -85,17 +86,17 @@ def ranking(desk: Desk, names: Names, kind: str) -> list[Ranked]:
         known = names.apis(desk)
         rows = [row for row in rows if not _of_gateway(row["tag"], known)]
     rows = rows[:TOP]
-    apis = names.apis(desk) if "api" in spec.by else {}
+    apis: Mapping[str, str] = names.apis(desk) if "api" in spec.by else {}
     most = max((row["hits"] for row in rows), default=1)
     return [_ranked(desk, spec, row, apis, most) for row in rows]
 
 
-def _of_gateway(tag: str, apis: Any) -> bool:
+def _of_gateway(tag: str, apis: Mapping[str, str]) -> bool:
     """The gateway itself puts organisation, API and key of a request among its tags, where they tell nothing new."""
     return tag.startswith(("key-", "org-")) or (tag.startswith("api-") and tag[4:] in apis)
 
 
-def _ranked(desk: Desk, spec: Ranking, row: Row, apis: Any, most: int) -> Ranked:
+def _ranked(desk: Desk, spec: Ranking, row: Row, apis: Mapping[str, str], most: int) -> Ranked:
     state, value = desk.state, row[spec.by[0]]
     name, sub, target, tone = str(value), "", "", ""
     match spec.by[0]:

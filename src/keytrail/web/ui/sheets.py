@@ -15,7 +15,7 @@ MOST_ROWS: Final = 100_000
 def sheet(desk: Desk, names: Names, name: str) -> str:
     """All rows of a table with the page's filters, most requests first; times as RFC 3339, latencies in ms."""
     kind = KINDS[name]
-    metrics = [column.name for column in kind.columns if column.name not in {"spark", "endpoints"}]
+    metrics = kind.metrics
     if "key" in kind.by:
         metrics.append("latest_alias")
     found = desk.ask(*metrics, by=kind.by, where=kind.where, order=("-hits", *kind.by), limit=MOST_ROWS)

@@ -76,6 +76,11 @@ class Kind:
     where: tuple[Filter, ...] = ()
     nothing: str = "No requests in this range."
 
+    @property
+    def metrics(self) -> list[str]:
+        """The metrics among its columns; what the page adds to them is none."""
+        return [column.name for column in self.columns if column not in {TREND, ENDPOINTS}]
+
 
 KINDS: Final = {
     "consumers": Kind(
@@ -176,7 +181,7 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     sortable = {column.name for column in kind.columns if column.sorts}
     wanted = state.sort.removeprefix("-")
     sort = state.sort if wanted in sortable else "-hits"
-    metrics = [column.name for column in kind.columns if column.kind not in {"spark"} and column is not ENDPOINTS]
+    metrics = kind.metrics
     if "key" in kind.by:
         metrics.append("latest_alias")
     order = (sort, *(() if sort == "-hits" else ("-hits",)), *kind.by)
