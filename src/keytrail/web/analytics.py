@@ -1,16 +1,14 @@
 """The own query API: any metric by any dimensions, and the catalogue of what can be asked."""
 
-from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
-import msgspec
 from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
 from keytrail.query.ask import Reply, ask, pages
-from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
+from keytrail.query.catalog import DIMENSIONS, METRICS
 from keytrail.query.describe import catalogue
 from keytrail.query.export import Form
 from keytrail.query.question import FIELDS, MOST_DIMENSIONS, MOST_METRICS, Question, parse
@@ -21,45 +19,13 @@ from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
 from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, Principal, require
-from keytrail.web.body import read_body
 from keytrail.web.export import MEDIA_TYPES
+from keytrail.web.fields import CONDITION_SCHEMA, EDGES_SCHEMA, fields_in_body, fields_of
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import Org
 from keytrail.web.streamed import Streamed
 
-LARGEST_BODY: Final = 256 * 1024
-"""Bytes of a question."""
-
 _NAMES: Final = {"type": "array", "items": {"type": "string"}}
-CONDITION_SCHEMA: Final = {
-    "oneOf": [
-        {
-            "type": "object",
-            "required": ["dimension", "operator", "value"],
-            "properties": {
-                "dimension": {"type": "string", "enum": list(DIMENSIONS)},
-                "operator": {"type": "string", "enum": list(OPERATORS)},
-                "value": {},
-            },
-            "additionalProperties": False,
-        },
-        *(
-            {
-                "type": "object",
-                "required": [name],
-                "properties": {name: {"type": "array", "minItems": 1, "items": {"type": "object"}}},
-                "additionalProperties": False,
-            }
-            for name in ("and", "or")
-        ),
-        {
-            "type": "object",
-            "required": ["not"],
-            "properties": {"not": {"type": "object"}},
-            "additionalProperties": False,
-        },
-    ]
-}
-EDGES_SCHEMA: Final = {"type": "object", "required": ["from", "to"], "properties": {key: {} for key in ("from", "to")}}
 _BOUNDED: Final = ("limit", "offset", "order", "step", "compare")
 """Fields with which a file is not streamed: its rows are in an order, or have parts, that only all of them give."""
 
@@ -113,7 +79,6 @@ _ANSWER: Final[dict[str, Any]] = {
 router = APIRouter(tags=["analytics"], dependencies=WITH_TOKEN)
 
 Format = Annotated[str, Query(description="`json`, or `csv`, `ndjson` or `parquet` for the rows alone, as a file.")]
-Org = Annotated[str, Query(description="Only this organisation, for who sees several.")]
 
 
 @router.get("/api/v1/catalog", responses=problems())
@@ -133,16 +98,6 @@ async def query(request: Request, asker: Asker, org: Org = "", format: Format = 
     """Any metrics by up to five dimensions, over any range in any zone. Needs `analytics`."""
     require(asker, "analytics")
     return await run_in_threadpool(_answered, request, asker, org, format, await fields_in_body(request))
-
-
-async def fields_in_body(request: Request) -> Any:
-    """What the JSON body of a question says; no fields where there is none.
-
-    Raises:
-        TooLarge: It has more than `LARGEST_BODY` bytes.
-        RequestError: It is not JSON.
-    """
-    return decoded("body", await read_body(request, LARGEST_BODY, "a question has at most") or b"{}")
 
 
 def _documented(
@@ -172,46 +127,7 @@ def query_by_link(request: Request, asker: Asker, org: Org = "", format: Format 
     return _answered(request, asker, org, format, fields_of(given, _TYPES))
 
 
-def fields_of(parameters: Iterable[tuple[str, str]], types: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """The fields of a question from the parameters of a link: lists with commas, and JSON for what is no text.
-
-    Args:
-        parameters: Names and values.
-        types: The JSON schema of each field that is not simply a text.
-
-    Raises:
-        RequestError: One that should be JSON is not; the message begins with its name.
-    """
-    fields: dict[str, Any] = {}
-    for name, value in parameters:
-        if name == "org" or not value:
-            continue
-        schema = types.get(name, {"type": "string"})
-        kinds = {option.get("type") for option in schema.get("oneOf", [schema])}
-        if kinds == {"array"}:
-            fields.setdefault(name, []).extend(item.strip() for item in value.split(",") if item.strip())
-        elif "string" in kinds and not ("object" in kinds and value.startswith("{")):
-            fields[name] = value
-        else:
-            fields[name] = decoded(name, value.encode())
-    return fields
-
-
-def decoded(name: str, text: bytes) -> Any:
-    """What a JSON text says.
-
-    Raises:
-        RequestError: It is not JSON; the message begins with the name.
-    """
-    try:
-        return msgspec.json.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise RequestError(f"{name}: is not JSON: {error}") from None
-
-
-def _answered(request: Request, asker: Principal, org: str, form: str, fields: Any) -> Response:
-    if not isinstance(fields, dict):
-        raise RequestError("body: an object is expected")
+def _answered(request: Request, asker: Principal, org: str, form: str, fields: dict[str, Any]) -> Response:
     state = request.app.state
     question = parse(fields, default_zone=state.settings.timezone)
     if form not in {"", "json", *(known.value for known in Form)}:

@@ -6,7 +6,6 @@ from fastapi import APIRouter, Depends, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from keytrail.errors import RequestError
 from keytrail.query.changes import Changes, changes
 from keytrail.query.changes_question import (
     BASELINES,
@@ -19,16 +18,11 @@ from keytrail.query.changes_question import (
 )
 from keytrail.query.changes_ranked import LEAST_SIGMA
 from keytrail.query.ranges import PRESETS
-from keytrail.web.analytics import (
-    CONDITION_SCHEMA,
-    EDGES_SCHEMA,
-    Org,
-    fields_in_body,
-    fields_of,
-)
 from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, Principal, require
+from keytrail.web.fields import CONDITION_SCHEMA, EDGES_SCHEMA, fields_in_body, fields_of
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import Org
 
 _TYPES: Final[dict[str, dict[str, Any]]] = {
     "filter": CONDITION_SCHEMA,
@@ -99,9 +93,7 @@ def changes_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
     return _answered(request, asker, org, fields_of(request.query_params.multi_items(), _TYPES))
 
 
-def _answered(request: Request, asker: Principal, org: str, fields: Any) -> Response:
-    if not isinstance(fields, dict):
-        raise RequestError("body: an object is expected")
+def _answered(request: Request, asker: Principal, org: str, fields: dict[str, Any]) -> Response:
     state = request.app.state
     question = parse_changes(fields, default_zone=state.settings.timezone)
     found = changes(state.engine, asker.narrowed(org), question)

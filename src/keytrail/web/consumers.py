@@ -14,12 +14,11 @@ from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
 from keytrail.store.upkeep import Upkeep
-from keytrail.web.analytics import Org
 from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.parameters import whole_number
+from keytrail.web.parameters import Org, whole_number
 from keytrail.web.paths import segment
 from keytrail.web.problems import problem
 

@@ -1,6 +1,10 @@
-"""Parameters of requests that are numbers."""
+"""Parameters of requests that many endpoints have: the organisation, and whole numbers."""
 
-from typing import Final
+from typing import Annotated, Final
+
+from fastapi import Query
+
+Org = Annotated[str, Query(description="Only this organisation, for who sees several.")]
 
 _MOST_DIGITS: Final = 19
 """No column holds a longer number, and Python refuses to read one of thousands of digits."""

@@ -11,11 +11,12 @@ from keytrail.errors import Forbidden, RequestError
 from keytrail.query.join import forget_templates
 from keytrail.query.request import Scope
 from keytrail.store.templates import MOST_TEMPLATES, Template, read_templates, replace_templates
-from keytrail.web.analytics import Org, decoded
 from keytrail.web.answer import answer
 from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
+from keytrail.web.fields import decoded
 from keytrail.web.openapi import WITH_TOKEN, problems
+from keytrail.web.parameters import Org
 
 LARGEST_BODY: Final = 2 * 1024 * 1024
 """Bytes of all rules."""
