@@ -1,7 +1,9 @@
-"""What an import does with each file, and what it says of it."""
+"""What an import does with each file, where its lines go, and what it says of it."""
 
 import os
 import time
+from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,14 +13,15 @@ import typer
 from rich.console import Console
 
 from keytrail.cli.progress import progress
-from keytrail.cli.reach import Reached, There
-from keytrail.collect.files import Bad, Here, Summary, Target, import_lines
+from keytrail.cli.reach import Reached
+from keytrail.collect.files import Bad, Here, InOrder, Summary, Target, import_lines
 from keytrail.collect.intake import Intake
 from keytrail.collect.lines import Format
 from keytrail.collect.stop import INTERRUPTED, Stop
 from keytrail.collect.tablefile import open_lines
 from keytrail.collect.textfile import open_file
 from keytrail.errors import FileError, KeytrailError
+from keytrail.record import MOST_ORIGIN, Reason, Rejected, Taken
 
 SHOWN = 20
 """Bad lines that are printed one by one; the rest is counted."""
@@ -74,6 +77,44 @@ class Rejects:
         rest = memoryview(item.content + b"\n")
         while rest:
             rest = rest[os.write(self._file, rest) :]
+
+
+class There:
+    """A running server as the target of an import.
+
+    Args:
+        reached: The way to it.
+        form: What the lines hold.
+    """
+
+    def __init__(self, reached: Reached, form: str) -> None:
+        self._reached = reached
+        self._form = form
+        self._sending = InOrder()
+
+    def seen(self, batch_id: str, offset: int) -> list[dict[str, Any]]:
+        """What was confirmed of a chunk."""
+        found: list[dict[str, Any]] = self._reached.get(f"/api/v1/imports/{batch_id}/{offset}").json()["data"]
+        return found
+
+    def send(
+        self, batch_id: str, offset: int, lines: Sequence[bytes], following: Future[str], attempt: int, origin: str
+    ) -> Future[Taken]:
+        """Send the lines in the other thread, while this one reads the next."""
+        body = b"\n".join(lines) + b"\n"
+        about = {
+            "next": following.result(),
+            "attempt": str(attempt),
+            "origin": origin[-MOST_ORIGIN:],
+            "format": self._form,
+        }
+
+        def send() -> Taken:
+            answer = self._reached.post(f"/api/v1/imports/{batch_id}/{offset}", about, body).json()
+            rejected = [Rejected(r["line"], Reason(r["reason"]), r["detail"]) for r in answer["rejected"]]
+            return Taken(answer["stored"], answer["duplicate"], rejected)
+
+        return self._sending.submit(send)
 
 
 class Importing:

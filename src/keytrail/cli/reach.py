@@ -7,8 +7,7 @@ this process. All three are the same HTTP API, so a command has one way of worki
 
 import contextlib
 import stat
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -19,11 +18,9 @@ import httpx
 from starlette.types import ASGIApp
 
 from keytrail.cli.opening import opened
-from keytrail.collect.files import InOrder
 from keytrail.collect.intake import Intake
 from keytrail.config import Settings
 from keytrail.errors import KeytrailError, StoreBusy
-from keytrail.record import MOST_ORIGIN, Reason, Rejected, Taken
 from keytrail.web.local import SOCKET_NAME, Local, socket_address
 
 if TYPE_CHECKING:
@@ -276,41 +273,3 @@ def _checked(send: Any) -> httpx.Response:
             message = answer.reason_phrase
         raise Refused(answer.status_code, message)
     return answer
-
-
-class There:
-    """A running server as the target of an import.
-
-    Args:
-        reached: The way to it.
-        form: What the lines hold.
-    """
-
-    def __init__(self, reached: Reached, form: str) -> None:
-        self._reached = reached
-        self._form = form
-        self._sending = InOrder()
-
-    def seen(self, batch_id: str, offset: int) -> list[dict[str, Any]]:
-        """What was confirmed of a chunk."""
-        found: list[dict[str, Any]] = self._reached.get(f"/api/v1/imports/{batch_id}/{offset}").json()["data"]
-        return found
-
-    def send(
-        self, batch_id: str, offset: int, lines: Sequence[bytes], following: Future[str], attempt: int, origin: str
-    ) -> Future[Taken]:
-        """Send the lines in the other thread, while this one reads the next."""
-        body = b"\n".join(lines) + b"\n"
-        about = {
-            "next": following.result(),
-            "attempt": str(attempt),
-            "origin": origin[-MOST_ORIGIN:],
-            "format": self._form,
-        }
-
-        def send() -> Taken:
-            answer = self._reached.post(f"/api/v1/imports/{batch_id}/{offset}", about, body).json()
-            rejected = [Rejected(r["line"], Reason(r["reason"]), r["detail"]) for r in answer["rejected"]]
-            return Taken(answer["stored"], answer["duplicate"], rejected)
-
-        return self._sending.submit(send)

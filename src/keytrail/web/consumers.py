@@ -7,7 +7,7 @@ from fastapi import APIRouter, Path, Query, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response
 
-from keytrail.errors import Forbidden, RequestError
+from keytrail.errors import Forbidden, NotFound, RequestError
 from keytrail.query.consumers import activity, edges_of
 from keytrail.query.question import DEFAULT_LIMIT, MOST_ROWS, parse
 from keytrail.query.ranges import PRESETS
@@ -20,7 +20,6 @@ from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.parameters import Org, whole_number
 from keytrail.web.paths import segment
-from keytrail.web.problems import problem
 
 LARGEST_FILE: Final = 16 * 1024 * 1024
 """Bytes of a directory."""
@@ -122,7 +121,7 @@ def consumer(
     scope = _naming(asker.narrowed(org))
     links = read_links(state.engine, scope.org, consumer)
     if not links or not (scope.consumers is None or consumer in scope.consumers):
-        return problem(404, "There is no such consumer.")
+        raise NotFound("no such consumer")
     if len({link.org for link in links}) > 1:
         raise RequestError("org: is missing, as several organisations have a consumer of this id")
     found = activity(state.engine, replace(scope, org=links[0].org), links, question.range, question.limit)
