@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from keytrail.cli import app
-from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, settings_of
+from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, range_of, settings_of
 from keytrail.errors import KeytrailError
 
 directory = typer.Typer(help="Which key, OAuth client or tag belongs to whom.", no_args_is_help=True)
@@ -76,7 +76,7 @@ def sync(
         "dimensions": ["key"],
         "filter": {"dimension": "key", "operator": "is_not", "value": ""},
         "limit": 100_000,
-        **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
+        **range_of(start, end),
     }
     with reach(settings, url, token) as reached, httpx.Client(base_url=settings.gateway.url, timeout=TIMEOUT) as client:
         about = asked_org(reached, org)
@@ -130,7 +130,7 @@ def suggest(
         "order": ["latest_alias", "key"],
         "filter": {"dimension": "alias", "operator": "is_not", "value": ""},
         "limit": 100_000,
-        **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
+        **range_of(start, end),
     }
     with reach(settings_of(config, data), url, token) as reached:
         found = reached.post("/api/v1/query", asked_org(reached, org), msgspec.json.encode(question)).json()

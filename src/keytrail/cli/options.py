@@ -64,6 +64,11 @@ def content_of(file: Path) -> bytes:
         raise FileError(f"{file}: {error.strerror}") from error
 
 
+def range_of(start: str, end: str) -> dict[str, str]:
+    """The fields of a question that name its range: the days that were given, or the last 30."""
+    return {"from": start, "to": end} if start or end else {"range": "last_30_days"}
+
+
 def parse_day(text: str) -> date:
     """A day as YYYY-MM-DD, for an option."""
     try:

@@ -7,10 +7,10 @@ this process. All three are the same HTTP API, so a command has one way of worki
 
 import contextlib
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import urlencode
 
 import anyio.from_thread
@@ -259,9 +259,9 @@ def _answers(client: httpx.Client) -> bool:
         return False
 
 
-def _checked(send: Any) -> httpx.Response:
+def _checked(send: Callable[[], httpx.Response]) -> httpx.Response:
     try:
-        answer: httpx.Response = send()
+        answer = send()
     except httpx.InvalidURL as error:
         raise KeytrailError(f"the address can't be used: {error}") from error
     except httpx.TransportError as error:

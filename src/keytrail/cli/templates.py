@@ -1,12 +1,14 @@
 """`keytrail templates`: which paths are one endpoint."""
 
+from collections.abc import Iterable
+from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from keytrail.cli import app
-from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, settings_of
+from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, range_of, settings_of
 from keytrail.errors import KeytrailError
 
 if TYPE_CHECKING:
@@ -115,7 +117,7 @@ def suggest(
         "dimensions": ["api", "path"],
         "filter": {"dimension": "kind", "operator": "is", "value": "rest"},
         "limit": 100_000,
-        **({"from": start, "to": end} if start or end else {"range": "last_30_days"}),
+        **range_of(start, end),
     }
     with _reached(url, token, config, data, log_format) as reached:
         found = reached.post("/api/v1/query", _chosen(reached, org), msgspec.json.encode(question)).json()
@@ -172,7 +174,7 @@ def read_file(file: Path, content: bytes, api: str, prefix: str) -> list[Rule]:
 
 def _reached(
     url: str, token: str, config: Path | None, data: Path | None, log_format: Literal["auto", "json", "text"]
-) -> Any:
+) -> AbstractContextManager["Reached"]:
     from keytrail.cli.reach import reach
     from keytrail.telemetry import set_up_logging
 
@@ -198,7 +200,7 @@ def _put(reached: "Reached", org: dict[str, str], wanted: list[Rule]) -> None:
     typer.echo(f"{put['templates']} templates of {put['org']!r}")
 
 
-def _print(head: tuple[str, ...], rows: Any) -> None:
+def _print(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> None:
     import csv
     import sys
 
