@@ -17,7 +17,7 @@ from keytrail.query.ask import ask
 from keytrail.query.question import parse
 from keytrail.query.request import Scope
 from keytrail.store import upkeep
-from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since, partitions
+from keytrail.store.kept import BEGINNING, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since, partitions
 from keytrail.store.rebuild import differing, mend_months, months_of_raw
 from keytrail.store.retention import Disk, Pruning, Step
 from keytrail.store.tables import RAW, RETAINED, ROLLUPS
@@ -116,7 +116,7 @@ def told(steps: list[Step], what: str) -> list[str]:
 
 def test_what_is_older_goes_in_whole_partitions(filled: Product) -> None:
     engine = filled.parts.engine
-    assert [kept_since(engine, what) for what in (RAW_ROWS, ROLLUP_ROWS, RECORDED)] == [ALWAYS] * 3
+    assert [kept_since(engine, what) for what in (RAW_ROWS, ROLLUP_ROWS, RECORDED)] == [BEGINNING] * 3
     planned = pruning(filled).plan(NOW)
     assert len(days(filled)) == len(DAYS), "a plan takes nothing away"
     done = pruning(filled).run(NOW)

@@ -83,7 +83,7 @@ def ask(engine: Engine, scope: Scope, question: Question) -> Reply:
         RequestError: It has too many steps.
         StoreError: The engine failed.
     """
-    return _Desk(engine, scope, question).reply()
+    return _Answering(engine, scope, question).reply()
 
 
 def pages(engine: Engine, scope: Scope, question: Question) -> Iterator[list[Row]]:
@@ -101,7 +101,7 @@ def pages(engine: Engine, scope: Scope, question: Question) -> Iterator[list[Row
         TooCostly: It would take more rows, memory or time than a question may.
         StoreError: The engine failed.
     """
-    return _Desk(engine, scope, question).pages()
+    return _Answering(engine, scope, question).pages()
 
 
 def bounded(engine: Engine, query: Query, around: Around | None = None) -> Answer:
@@ -128,7 +128,7 @@ def bounded(engine: Engine, query: Query, around: Around | None = None) -> Answe
         raise _too_costly(error, raw=limits is not None) from error
 
 
-class _Desk:
+class _Answering:
     """The work on one question."""
 
     def __init__(self, engine: Engine, scope: Scope, question: Question) -> None:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from keytrail.errors import NoLongerKept
 from keytrail.query.ranges import Range
-from keytrail.query.zones import HOUR, Label, Span, Step, steps
+from keytrail.query.zones import HOUR, Label, Span, Step, merged, steps
 
 SHORT: Final = 6 * HOUR
 """A range up to this long, in ms, is looked at by the minute; in a longer one the hour is looked for first."""
@@ -61,7 +61,7 @@ def since(asked: Range, series: Sequence[Excess], counted: Counter) -> dict[tupl
             # One hour before: it may have begun at its end.
             windows[name] = _clipped(asked.spans, Span(hour - HOUR, hour + HOUR))
     try:
-        minutes = counted(_joined([span for spans in windows.values() for span in spans]), Step.MINUTE)
+        minutes = counted(merged([span for spans in windows.values() for span in spans]), Step.MINUTE)
     except NoLongerKept:
         hours = hours or counted(asked.spans, Step.HOUR)
         return {
@@ -90,14 +90,3 @@ def _start(spans: tuple[Span, ...], step: Step, counts: Mapping[Any, int], refer
 def _clipped(spans: tuple[Span, ...], window: Span) -> tuple[Span, ...]:
     cut = (Span(max(span.start, window.start), min(span.end, window.end)) for span in spans)
     return tuple(span for span in cut if span.start < span.end)
-
-
-def _joined(spans: Sequence[Span]) -> tuple[Span, ...]:
-    """The same instants as stretches apart from each other and in order."""
-    joined: list[Span] = []
-    for span in sorted(spans, key=lambda one: one.start):
-        if joined and span.start <= joined[-1].end:
-            joined[-1] = Span(joined[-1].start, max(joined[-1].end, span.end))
-        else:
-            joined.append(span)
-    return tuple(joined)

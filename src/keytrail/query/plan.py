@@ -14,7 +14,7 @@ from keytrail.query.catalog import DIMENSIONS, METRICS
 from keytrail.query.joined import Joined
 from keytrail.query.parts import PARTS
 from keytrail.query.request import Filter, Query, leaves
-from keytrail.query.zones import Span, Steps, steps
+from keytrail.query.zones import Span, Steps, merged, steps
 from keytrail.store.tables import (
     BUCKET_SECONDS,
     BY_API,
@@ -85,15 +85,15 @@ def plan(query: Query) -> Plan:
         _cut(piece, raw, fine, day)
     by_quarter = next((family for family in families if BUCKET_SECONDS in family.lengths), None)
     if by_quarter is None:
-        raw, fine = sorted((*raw, *fine), key=_start), []
-    edges, whole = _joined(fine), _joined(day)
+        raw, fine = [*raw, *fine], []
+    edges, whole = merged(fine), merged(day)
     lookup = _looks_up(query, families[0])
     if edges and lookup and sum(span.end - span.start for span in (*edges, *whole)) <= LONGEST_FINE:
-        edges, whole = _joined(sorted((*edges, *whole), key=_start)), ()
+        edges, whole = merged((*edges, *whole)), ()
     segments = [Segment(Rollup(families[0], DAY_SECONDS).table, raw=False, spans=whole)]
     if by_quarter:
         segments.append(Segment(Rollup(by_quarter, BUCKET_SECONDS).table, raw=False, spans=edges))
-    segments.append(Segment(RAW, raw=True, spans=_joined(raw)))
+    segments.append(Segment(RAW, raw=True, spans=merged(raw)))
     return Plan(tuple(segment for segment in segments if segment.spans), cut, lookup)
 
 
@@ -124,10 +124,6 @@ def _families(query: Query) -> list[Family]:
     )
     # A store that learnt of them later knows of the days before only what had a client.
     return [family for family in having if family not in {BY_CLIENT, BY_CALLER} or (family is BY_CLIENT and of_clients)]
-
-
-def _start(span: Span) -> int:
-    return span.start
 
 
 def _split(pieces: Iterable[Span], query: Query) -> Iterator[Span]:
@@ -176,16 +172,3 @@ def _cut(piece: Span, raw: list[Span], fine: list[Span], day: list[Span]) -> Non
         day.append(Span(first_day, last_day))
         fine.append(Span(last_day, last))
     raw.append(Span(last, piece.end))
-
-
-def _joined(spans: Iterable[Span]) -> tuple[Span, ...]:
-    """Neighbours made one, empty ones left out."""
-    joined: list[Span] = []
-    for span in spans:
-        if span.start >= span.end:
-            continue
-        if joined and joined[-1].end == span.start:
-            joined[-1] = Span(joined[-1].start, span.end)
-        else:
-            joined.append(span)
-    return tuple(joined)

@@ -6,7 +6,7 @@ whole number of milliseconds since 1970-01-01 UTC.
 """
 
 import zoneinfo
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
 from enum import Enum
@@ -58,6 +58,19 @@ class Span:
     end: int
 
 
+def merged(spans: Iterable[Span]) -> tuple[Span, ...]:
+    """The same instants as stretches that are apart from each other, in order and not empty."""
+    found: list[Span] = []
+    for span in sorted(spans, key=lambda one: one.start):
+        if span.start >= span.end:
+            continue
+        if found and span.start <= found[-1].end:
+            found[-1] = Span(found[-1].start, max(found[-1].end, span.end))
+        else:
+            found.append(span)
+    return tuple(found)
+
+
 @dataclass(frozen=True, slots=True)
 class Steps:
     """A range cut into steps.
@@ -97,17 +110,11 @@ def days(first: date, last: date, where: tzinfo) -> tuple[Span, ...]:
     More than one stretch only where a clock was set back over midnight (St John's until 2011, at 00:01).
     """
     start, end = midnight(first), midnight(last + timedelta(days=1))
-    found: list[Span] = []
     # Offsets are less than a day, so a day more on both sides holds every instant of the local days.
-    for stretch, offset in _stretches(Span(start - DAY, end + DAY), where):
-        span = Span(max(stretch.start, start - offset), min(stretch.end, end - offset))
-        if span.start >= span.end:
-            continue
-        if found and found[-1].end == span.start:
-            found[-1] = Span(found[-1].start, span.end)
-        else:
-            found.append(span)
-    return tuple(found)
+    return merged(
+        Span(max(stretch.start, start - offset), min(stretch.end, end - offset))
+        for stretch, offset in _stretches(Span(start - DAY, end + DAY), where)
+    )
 
 
 def steps(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:

@@ -6,7 +6,7 @@ from typing import Final
 import structlog
 
 from keytrail.store.client import Engine
-from keytrail.store.kept import ALWAYS, CALLERS, RAW_ROWS, kept_since, note_kept_since
+from keytrail.store.kept import BEGINNING, CALLERS, RAW_ROWS, kept_since, note_kept_since
 from keytrail.store.rebuild import months_of_raw, rebuild_month
 from keytrail.store.tables import BY_CALLER, BY_CLIENT, ROLLUPS
 
@@ -26,7 +26,7 @@ def fill_callers(engine: Engine) -> None:
         StoreError: The engine refuses.
     """
     since = kept_since(engine, RAW_ROWS)
-    if since > ALWAYS:
+    if since > BEGINNING:
         note_kept_since(engine, CALLERS, since)
     for month in months_of_raw(engine):
         for rollup in ROLLUPS:

@@ -18,12 +18,12 @@ RECORDED: Final = "recorded"
 CALLERS: Final = "callers"
 """Sums by caller without endpoints, and those by OAuth client of requests without one: of days whose raw rows were gone
 when the store learnt of them, there are none."""
-ALWAYS: Final = date(1970, 1, 1)
+BEGINNING: Final = date(1970, 1, 1)
 """The beginning where nothing was ever taken away."""
 
 
 def kept_since(engine: Engine, what: str) -> date:
-    """The first day (UTC) of which the store has everything that it was given; `ALWAYS` if it has all.
+    """The first day (UTC) of which the store has everything that it was given; `BEGINNING` if it has all.
 
     Args:
         engine: The engine.
@@ -32,6 +32,11 @@ def kept_since(engine: Engine, what: str) -> date:
     found = engine.query(f"SELECT toDate(max(start)) FROM {RETAINED} WHERE what = {{what:String}}", {"what": what})
     day: date = found.rows[0][0]
     return day
+
+
+def shown_since(day: date) -> str | None:
+    """What `kept_since` gives as JSON has it: None where nothing was ever taken away."""
+    return day.isoformat() if day > BEGINNING else None
 
 
 def note_kept_since(engine: Engine, what: str, day: date) -> None:

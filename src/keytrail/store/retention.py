@@ -23,7 +23,7 @@ from keytrail.store.client import Engine
 from keytrail.store.cold import Nowhere
 from keytrail.store.cooling import Cooling
 from keytrail.store.kept import (
-    ALWAYS,
+    BEGINNING,
     RAW_ROWS,
     RECORDED,
     ROLLUP_ROWS,
@@ -199,7 +199,7 @@ class Pruning:
         # On the same disk moving makes little room: the oldest goes, wherever it is, and nothing before it can stay.
         oldest = sorted([*days, *raw], key=lambda one: (one.start, one.table))
         short = list(self._for_room(oldest, [*over, *old], today))
-        end = max((one.end for one in short), default=ALWAYS)
+        end = max((one.end for one in short), default=BEGINNING)
         for one in old:
             steps.append(Step("raw" if one.id in for_good or one.start < end else "moved", one, "age"))
         return steps + [Step("cold" if one.table == COLD_DAYS else "raw", one, "disk") for one in short]

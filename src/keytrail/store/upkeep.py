@@ -18,7 +18,7 @@ from keytrail.store.client import EmbeddedEngine, Engine
 from keytrail.store.cold import Nowhere
 from keytrail.store.erased import Remembered, Subject
 from keytrail.store.erasing import Erasing, Receipt
-from keytrail.store.kept import ALWAYS, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since
+from keytrail.store.kept import RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since, shown_since
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.rejected_files import drop_lines_with
 from keytrail.store.retention import Pruning, Step
@@ -159,7 +159,7 @@ class Upkeep:
         disk = self._pruning.disk()
         since = {what: kept_since(self._engine, what) for what in (RAW_ROWS, ROLLUP_ROWS, RECORDED)}
         return {
-            "kept_since": {what: day.isoformat() if day > ALWAYS else None for what, day in since.items()},
+            "kept_since": {what: shown_since(day) for what, day in since.items()},
             "retention": self._retention.model_dump(),
             "cold": self._cold_told(),
             "disk": {"free": disk.free, "total": disk.total} if disk else None,

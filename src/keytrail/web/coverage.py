@@ -11,7 +11,7 @@ from keytrail.instants import moment_of, present, text_of, to_instant
 from keytrail.query.request import ALL_TIME
 from keytrail.query.zones import Span
 from keytrail.store.client import Engine
-from keytrail.store.kept import ALWAYS, RAW_ROWS, kept_since
+from keytrail.store.kept import BEGINNING, RAW_ROWS, kept_since, shown_since
 from keytrail.store.ledger import Ledger
 from keytrail.web.pipeline import Operations
 
@@ -38,7 +38,7 @@ class Coverage:
         self._lock = threading.Lock()
         self._read_at = float("-inf")
         self._ended: list[Interval] | None = []
-        self._raw_since = ALWAYS
+        self._raw_since = BEGINNING
 
     def gaps_in(self, spans: Sequence[Span]) -> list[tuple[Span, str]]:
         """The intervals of some stretches of time in which nothing was collected, each with its cause.
@@ -53,7 +53,7 @@ class Coverage:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
         collected, ended, touching = self._touching(spans)
         raw_since = self._raw_since
-        if not collected and not touching and ended is not None and raw_since == ALWAYS:
+        if not collected and not touching and ended is not None and raw_since == BEGINNING:
             return {}
         parts = [f"complete-through={self._operations.complete_through() or 'unknown'}"]
         parts.append(f"gaps={'unknown' if ended is None else len(touching)}")
@@ -61,7 +61,7 @@ class Coverage:
         shown = ", ".join(_text(gap) for gap in touching[-MOST_SHOWN:])
         if shown:
             parts.append(f"gap={shown}")
-        if raw_since > ALWAYS:
+        if raw_since > BEGINNING:
             parts.append(f"raw-since={raw_since}")
         return {HEADER: "; ".join(parts)}
 
@@ -73,7 +73,7 @@ class Coverage:
         """
         collected, ended, touching = self._touching(spans)
         raw_since = self._raw_since
-        if not collected and not touching and ended is not None and raw_since == ALWAYS:
+        if not collected and not touching and ended is not None and raw_since == BEGINNING:
             return None
         gaps = [
             {"start": _moment(start), "end": None if end is None else _moment(end), "cause": cause}
@@ -82,7 +82,7 @@ class Coverage:
         return {
             "complete_through": self._operations.complete_through(),
             "gaps": None if ended is None else gaps,
-            "raw_since": raw_since.isoformat() if raw_since > ALWAYS else None,
+            "raw_since": shown_since(raw_since),
         }
 
     def _touching(self, spans: Sequence[Span]) -> tuple[bool, list[Interval] | None, list[Interval]]:

@@ -13,7 +13,7 @@ from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
 from keytrail.store.client import Engine
-from keytrail.store.kept import ALWAYS, RAW_ROWS, kept_since
+from keytrail.store.kept import RAW_ROWS, kept_since, shown_since
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
@@ -187,7 +187,7 @@ def rebuildable(request: Request, asker: Asker) -> Response:
     engine: Engine = request.app.state.engine
     months = [_month(number) for number in months_of_raw(engine)]
     since = kept_since(engine, RAW_ROWS)
-    return answer({"months": months, "tables": _TABLES, "since": since.isoformat() if since > ALWAYS else None})
+    return answer({"months": months, "tables": _TABLES, "since": shown_since(since)})
 
 
 @router.post("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
