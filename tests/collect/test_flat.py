@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from keytrail.collect.flat import csv_rows, fields_of, is_table, line_of, of_text, parquet_rows
 from keytrail.errors import FileError
-from keytrail.query.export import COLUMNS, _neutral_texts
+from keytrail.query.export import COLUMNS, neutral_column
 from keytrail.record import BY_COLUMN, FIELDS
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text("'=+-@\t\r\na", max_size=5)
@@ -23,7 +23,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text(
 @example("''=x")
 @example("'x")
 def test_what_was_made_harmless_is_read_as_it_was(text: str) -> None:
-    (cell,) = _neutral_texts(pa.array([text])).to_pylist()
+    (cell,) = neutral_column(pa.array([text])).to_pylist()
     assert not cell.startswith(("=", "+", "-", "@", "\t", "\r", "\n"))
     assert of_text(BY_COLUMN["alias"], cell) == text
 

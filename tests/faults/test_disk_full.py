@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from keytrail.cli.check import _look_at_collection as look_at_collection
+from keytrail.cli.check import collection_findings
 from tests.collect.redis_servers import Servers, wait_for
 from tests.collect.test_loop import collector, push, ready, stored
 from tests.faults.rig import waiting
@@ -79,7 +79,7 @@ def test_a_full_disk(small: Path | None, tmp_path: Path) -> None:
             source = running.parts.collectors[0].source.name
             assert f'keytrail_collecting{{source="{source}"}} 0.0' in running.http.get("/metrics").text
             shown = running.http.get("/api/v1/pipeline", headers={"Authorization": ADMIN}).json()
-            faults = [one.text for one in look_at_collection(shown, here=False) if not one.good]
+            faults = [one.text for one in collection_findings(shown, here=False) if not one.good]
             assert "store" in [text.split(":")[0] for text in faults]
             (small / "filler").unlink()
             wait_for(lambda: waiting(client) == 0, 40, "what had waited")

@@ -12,7 +12,7 @@ import pytest
 from keytrail.query import changes
 from keytrail.query.zones import DAY, HOUR, MINUTE, zone
 from keytrail.web.ui.figures import url_time
-from keytrail.web.ui.log_pages import _around
+from keytrail.web.ui.log_pages import requests_around
 from keytrail.web.ui.ranges import make_range
 from keytrail.web.ui.rankings import key_name
 from keytrail.web.ui.state import read_state
@@ -247,7 +247,7 @@ def test_an_instant_of_an_hour_that_comes_twice_is_the_same_in_a_url() -> None:
 def test_a_requests_key_is_quoted_in_its_links() -> None:
     now = 1_792_888_215_125
     state = read_state([("range", "7d")], root="", path="/requests/x", home_zone="UTC", cookies={}, now=now)
-    link = _around(state, "a&range=1h#b", ["2026-10-25T02:30", "2026-10-25T02:32"])
+    link = requests_around(state, "a&range=1h#b", ["2026-10-25T02:30", "2026-10-25T02:32"])
     assert parse_qsl(urlsplit(link).query) == [
         ("from", "2026-10-25T02:30"),
         ("to", "2026-10-25T02:32"),

@@ -122,7 +122,7 @@ def _look(settings: "Settings", *, ledger: bool) -> Iterator[Finding]:
             if settings.redis.urls:
                 shown = reached.get("/api/v1/pipeline", {"limit": str(_BATCHES_SHOWN)}).json()
                 store_id = shown["store_id"]
-                yield from _look_at_collection(shown, here=reached.here is not None and directory is not None)
+                yield from collection_findings(shown, here=reached.here is not None and directory is not None)
         if directory is not None:
             yield _room(str(directory), settings.retention.free_share)
     except NoStore:
@@ -238,7 +238,7 @@ def _room(directory: str, share: float) -> Finding:
 GAP_DAYS = 1
 
 
-def _look_at_collection(shown: dict[str, Any], *, here: bool) -> Iterator[Finding]:
+def collection_findings(shown: dict[str, Any], *, here: bool) -> Iterator[Finding]:
     """What the pipeline says of itself: troubles, backlog, gaps of the last day, drift, rejected records."""
     from datetime import UTC, datetime, timedelta
 

@@ -11,6 +11,7 @@ from keytrail.collect.loop import Collector
 from keytrail.instants import text_of
 from keytrail.metrics import Metrics
 from keytrail.record import Reason
+from keytrail.store.kept import month_of
 from keytrail.store.writer import Chunk, Writer, Written
 
 LAGGING: Final = timedelta(seconds=60)
@@ -135,7 +136,7 @@ class Operations:
         """Rollups of this month and the last that differ from the raw rows: `table month`."""
         today = datetime.now(UTC)
         last = today.replace(day=1) - timedelta(days=1)
-        found = self._writer.drift([day.year * 100 + day.month for day in (last, today)])
+        found = self._writer.drift([month_of(day) for day in (last, today)])
         self._metrics.drift.set(len(found))
         return found
 

@@ -10,7 +10,7 @@ import secrets
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any, Final
 
@@ -23,7 +23,7 @@ from keytrail.store.consumers import read_links, replace_links
 from keytrail.store.cooling import Cooling
 from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
 from keytrail.store.erased_rows import EVERY_SHARD, HERE, count_of_partition, note_erased_rows
-from keytrail.store.kept import RAW_ROWS, kept_since
+from keytrail.store.kept import RAW_ROWS, days_of, kept_since, month_of
 from keytrail.store.layout import TO_THEIR_SHARDS
 from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, next_day, raw_rows, rows_of_days
 from keytrail.store.raw_rows import COLUMNS as RAW_COLUMNS
@@ -234,7 +234,7 @@ class Erasing:
                     note_erased_rows(self._engine, one, f"{day.day} {day.file}", counts)
                 self._cooling.place(*written)
             changed += sum(count for _, count in counts)
-            months.add(day.day.year * 100 + day.day.month)
+            months.add(month_of(day.day))
         if self._engine.cold:
             self._cooling.tidy()
         return changed
@@ -280,7 +280,7 @@ class Erasing:
 
     def _left(self, found: dict[Remembered, Subject], months: set[int]) -> list[str]:
         since = kept_since(self._engine, RAW_ROWS)
-        gone = [month for month in months if date(month // 100, month % 100, 1) < since]
+        gone = [month for month in months if days_of(str(month))[0] < since]
         if not gone or not any(not one.anonymous and one.kind in _FAMILIES for one in found):
             return []
         return [

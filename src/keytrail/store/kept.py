@@ -93,6 +93,11 @@ def partitions(engine: Engine, table: str) -> list[Partition]:
     return [Partition(table, name, *days_of(name), int(rows), int(size)) for name, rows, size in found.rows]
 
 
+def month_of(day: date) -> int:
+    """The month of a day as YYYYMM, which is also the name of its partition for the engine."""
+    return day.year * 100 + day.month
+
+
 def days_of(partition: str) -> tuple[date, date]:
     """The first day of a partition, given its name for the engine, and the day after its last."""
     month = date(int(partition[:4]), int(partition[4:6]), 1)

@@ -6,11 +6,11 @@ made again, but carried over. Cold days are made again from their files, and com
 
 from collections.abc import Callable, Collection, Iterable
 from dataclasses import replace
-from datetime import date, timedelta
+from datetime import date
 from typing import Any, Final
 
 from keytrail.store.client import Engine
-from keytrail.store.kept import RAW_ROWS, kept_since, partitions
+from keytrail.store.kept import RAW_ROWS, days_of, kept_since, month_of, partitions
 from keytrail.store.layout import ON_THEIR_SHARDS, TO_THEIR_SHARDS
 from keytrail.store.raw_rows import Bound, RawRows, cold_partitions, next_day, rows_of_days
 from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
@@ -44,7 +44,7 @@ def months_of_raw(engine: Engine) -> list[int]:
     """The months that have raw rows, as YYYYMM: those whose rollups can be made again."""
     since = kept_since(engine, RAW_ROWS)
     held = [*partitions(engine, RAW), *cold_partitions(engine)]
-    return sorted({one.start.year * 100 + one.start.month for one in held if one.end > since})
+    return sorted({month_of(one.start) for one in held if one.end > since})
 
 
 def differing(engine: Engine, month: int, *, cold: Collection[date] | None = ()) -> list[str]:
@@ -70,8 +70,7 @@ def _differing(engine: Engine, month: int, cold: Collection[date] | None) -> lis
 
 
 def _rows_of_month(engine: Engine, month: int) -> RawRows:
-    first = date(month // 100, month % 100, 1)
-    return rows_of_days(engine, first, (first + timedelta(days=31)).replace(day=1))
+    return rows_of_days(engine, *days_of(str(month)))
 
 
 def _values(engine: Engine, month: int) -> dict[str, Any]:
@@ -122,7 +121,7 @@ def rebuild_month(
         condition = f"time >= {start} AND time < {start} + INTERVAL 1 DAY"
         source = rows_of_days(engine, day, next_day(day)).source(bound)
         engine.command(f"INSERT INTO {spare} {rollup.select(condition, source)}{on_each_shard}", bound.values)
-    if since > date(month // 100, month % 100, 1):
+    if since > days_of(str(month))[0]:
         kept = "toYYYYMM(bucket) = {month:UInt32} AND bucket < toDateTime64({since:Date}, 0, 'UTC')"
         sql, more = carried(kept) if carried else (f"SELECT * FROM {rollup.table} WHERE {kept}", {})
         where = f"\nSETTINGS {TO_THEIR_SHARDS}" if layout.cluster and moves else on_each_shard

@@ -13,7 +13,7 @@ from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as Question
 from keytrail.query.run import run
 from keytrail.store.client import Engine
-from keytrail.store.kept import RAW_ROWS, kept_since, shown_since
+from keytrail.store.kept import RAW_ROWS, kept_since, month_of, shown_since
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
@@ -206,7 +206,7 @@ def rebuild(
     everything(asker)
     if table and table not in _TABLES:
         raise RequestError(f"table: one of {', '.join(_TABLES)}")
-    first, last = _number(start or date.min), _number(end or date.max)
+    first, last = month_of(start or date.min), month_of(end or date.max)
     if first > last:
         raise RequestError("from is after to")
     engine: Engine = request.app.state.engine
@@ -215,10 +215,6 @@ def rebuild(
         raise RequestError(f"from: the raw records of {start} are gone (retention): begin on {since} or later")
     months = [month for month in months_of_raw(engine) if first <= month <= last]
     return answer({"rebuilt": _operations(request).rebuild(months, [table] if table else [])})
-
-
-def _number(day: date) -> int:
-    return day.year * 100 + day.month
 
 
 def _month(number: int) -> str:

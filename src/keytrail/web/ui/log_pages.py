@@ -131,7 +131,7 @@ def one_request(request: Request, desk: AtDesk, row: str) -> Response:
     links = [
         ("This key", state.without("key").link(key_path(one["key"]))),
         ("This endpoint", state.only("/endpoint", path=one["path"], api=one["api"])),
-        ("This key's requests of these two minutes", _around(state, one["key"], around)),
+        ("This key's requests of these two minutes", requests_around(state, one["key"], around)),
     ]
     if one["oauth_client"]:
         links.insert(1, ("This OAuth client", state.without("oauth_client").link(client_path(one["oauth_client"]))))
@@ -153,7 +153,7 @@ def one_request(request: Request, desk: AtDesk, row: str) -> Response:
     )
 
 
-def _around(state: State, key: str, edges: list[str]) -> str:
+def requests_around(state: State, key: str, edges: list[str]) -> str:
     """The URL of a key's requests between two instants."""
     rest = state.without("key")
     picked = (*rest.picked, Picked("key", key))
