@@ -19,11 +19,11 @@ from keytrail.query.export import Form, export
 from keytrail.query.question import parse
 from keytrail.query.records import Search, page
 from keytrail.query.request import ALL_TIME, Filter, Scope
+from keytrail.store.chunk import Chunk
 from keytrail.store.cooling import Cooling
 from keytrail.store.kept import partitions
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.tables import RAW
-from keytrail.store.writer import Chunk
 
 RECORDS = 1_000_000
 RUNS = 9

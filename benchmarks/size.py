@@ -15,8 +15,8 @@ from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.config import load
+from keytrail.store.chunk import Chunk
 from keytrail.store.tables import RAW, ROLLUPS
-from keytrail.store.writer import Chunk
 
 RECORDS = 200_000
 KINDS: dict[str, Callable[[], Iterator[bytes]]] = {

@@ -17,7 +17,8 @@ from keytrail.collect import files, lines, textfile
 from keytrail.collect.intake import Intake
 from keytrail.errors import StoreFull
 from keytrail.record import Taken
-from keytrail.store.writer import Chunk, Writer, Written
+from keytrail.store.chunk import Chunk, Written
+from keytrail.store.writer import Writer
 from tests.cli.captures import lines_of, path_of, text
 from tests.cli.command import Ran
 

@@ -10,9 +10,9 @@ from urllib3.exceptions import InsecureRequestWarning
 from keytrail.config import Store
 from keytrail.errors import StoreAway, StoreError
 from keytrail.store.address import Address, parse_address
+from keytrail.store.chunk import Written
 from keytrail.store.client import ServerEngine
 from keytrail.store.client.engine import engine_errors
-from keytrail.store.writer import Written
 from tests.cluster.conftest import product_on
 from tests.cluster.front import CLUSTER, PASSWORD, USER
 from tests.cluster.fronts import Server, front

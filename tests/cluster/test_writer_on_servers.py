@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from keytrail.store.writer import Written
+from keytrail.store.chunk import Written
 from tests.cluster.clickhouse_server import ClickHouse, needs_clickhouse
 from tests.cluster.conftest import product_on
 from tests.cluster.shards import Shards

@@ -157,8 +157,6 @@ def arm(point: str, number: int) -> None:
 
 def die_at_rename(due: Callable[[], bool]) -> None:
     """Die when the engine is about to put a part of an insert into raw in its place: its token is written by then."""
-    import chdb  # in the child only, see above
-
     inserting: list[str] = []
     original = client.Handles.insert
 
@@ -167,15 +165,22 @@ def die_at_rename(due: Callable[[], bool]) -> None:
         original(self, table, rows, token)
         inserting.pop()
 
+    client.Handles.insert = insert  # type: ignore[method-assign] # the fault that is put in
+    die_before_rename(lambda old: inserting == [RAW] and b"/tmp_insert_" in old and due())
+
+
+def die_before_rename(of: Callable[[bytes], bool]) -> None:
+    """Die when the engine is about to give another name to a file or folder, told of its path."""
+    import chdb  # in the child only, see above
+
     def make(rename: Rename) -> Rename:
         def checked(old: bytes, new: bytes) -> int:
-            if inserting == [RAW] and b"/tmp_insert_" in old and due():
+            if of(old):
                 die()
             return rename(old, new)
 
         return checked
 
-    client.Handles.insert = insert  # type: ignore[method-assign] # the fault that is put in
     interpose_rename(next(Path(chdb.__file__).parent.glob("_chdb*.so")), make)
 
 

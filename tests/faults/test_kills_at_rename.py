@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from keytrail.store.erased import Subject
 from keytrail.store.tables import RAW, ROLLUPS
-from tests.faults.process import FORKING, LINUX, count_down, die_at_rename
+from tests.faults.process import FORKING, LINUX, count_down, die_at_rename, die_before_rename
 from tests.product import product
 from tests.store.test_writer import RECORDS, ROUND, counted, exact, write
 from tests.store.test_writer import chunk as chunk_of
@@ -66,3 +67,28 @@ def test_a_token_without_its_part(number: int, tmp_path: Path) -> None:
         assert (written.stored, written.phantom) == (COUNT, number <= DAYS)
         assert written.rebuilt > 0
         exact(store, RECORDS[:COUNT])
+
+
+def erase_and_die(data: Path) -> None:
+    """Store a chunk and erase a client; killed when a day without them is in place and the day with them is, too."""
+    with product(data) as store:
+        ROUND[store] = 1
+        write(store)
+        # What the engine takes away it replaces by an empty part.
+        die_before_rename(lambda old: b"/tmp_empty_" in old)
+        store.parts.upkeep.erase([Subject("client", "c")], keep_counts=False)
+
+
+def test_a_day_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
+    process = FORKING.Process(target=erase_and_die, args=(tmp_path,))
+    process.start()
+    process.join(60)
+    assert process.exitcode == -9, "the engine takes a partition away in another way"
+    with product(tmp_path) as store:
+        # Of the first day are those left who are not theirs; the next days are as they were.
+        assert store.query(f"SELECT count(), uniqExact(seq) FROM {RAW}") == [(COUNT - 18, COUNT - 18)]
+        assert store.query("SELECT name FROM system.tables WHERE name LIKE '%replacing'") == []
+        store.parts.upkeep.erase([Subject("client", "c")], keep_counts=False)
+        exact(store, [record for record in RECORDS[:COUNT] if not record.oauth_id])
+        found = store.parts.upkeep.verify()
+        assert (found.missing, found.surplus, found.rollups) == (0, 0, [])

@@ -20,13 +20,13 @@ from keytrail.query.export import Form, export
 from keytrail.query.question import parse
 from keytrail.query.records import Search
 from keytrail.query.request import ALL_TIME, Scope
+from keytrail.store.chunk import Chunk
 from keytrail.store.cold import Folder
 from keytrail.store.kept import partitions
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.retention import Disk, Pruning, Step
 from keytrail.store.tables import COLD_DAYS, ERASED, ERASED_ROWS, RAW, RETAINED
 from keytrail.store.verify import verify
-from keytrail.store.writer import Chunk
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
 

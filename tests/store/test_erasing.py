@@ -10,13 +10,14 @@ import pytest
 from keytrail.config import Retention
 from keytrail.errors import NotFound, StoreError
 from keytrail.metrics import Metrics
+from keytrail.store.chunk import Written
 from keytrail.store.consumers import Link, read_links, replace_links
 from keytrail.store.erased import Erased, Remembered, Subject
 from keytrail.store.erasing import Erasing, Receipt
 from keytrail.store.retention import Pruning
 from keytrail.store.tables import BATCHES, CONSUMERS, ERASED, ERASED_ROWS, RAW, RETAINED, ROLLUPS
 from keytrail.store.verify import verify
-from keytrail.store.writer import Writer, Written
+from keytrail.store.writer import Writer
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
 
@@ -273,6 +274,16 @@ def test_as_many_of_a_batch_at_two_times(filled: Product) -> None:
     for minute in (0, 3):
         start = DAYS[1] + timedelta(minutes=minute)
         assert erase(filled, Subject("key", THEIRS, ORG, start, start + timedelta(minutes=3))).raw == 3
+    sound(filled)
+
+
+def test_the_note_of_what_goes_is_there_though_its_token_was_logged_before(filled: Product) -> None:
+    """As after a kill between the engine's note of the token and the part that belongs to it."""
+    breaking: Any = Breaking(filled.parts.engine, "requests REPLACE")
+    with pytest.raises(StoreError, match="killed"):
+        Erasing(breaking, filled.parts.writer).erase([Subject("key", THEIRS)], keep_counts=False)
+    filled.parts.engine.command(f"ALTER TABLE {ERASED_ROWS} DELETE WHERE 1 SETTINGS mutations_sync = 2")
+    erase(filled, Subject("key", THEIRS))
     sound(filled)
 
 

@@ -45,7 +45,7 @@ def test_a_competing_reader_is_one_gap_while_it_goes_on(store: Product) -> None:
 
 
 def test_what_attempts_rejected_alike_is_told_once(store: Product) -> None:
-    """An attempt that was killed before the one that was confirmed may have left the same, or something else."""
+    """An attempt that was killed before the one that was confirmed may have left the same, or another reason."""
     for at, seq, detail in ((0, 1, "before"), (10, 2, "b"), (10, 1, "a"), (11, 1, "a"), (11, 3, "c")):
         store.parts.engine.command(
             "INSERT INTO rejects (batch_id, seq, reason, detail, rejected_at) "
@@ -53,5 +53,5 @@ def test_what_attempts_rejected_alike_is_told_once(store: Product) -> None:
             "toDateTime64('2026-03-01 00:00:00', 3, 'UTC') + {at:UInt8}",
             {"seq": seq, "detail": detail, "at": at},
         )
-    found = Ledger(store.parts.engine).rejects_of("body", BEGAN + timedelta(seconds=10), limit=2)
+    found = Ledger(store.parts.engine).rejects_of("body", limit=2)
     assert found == [Rejected(1, Reason.BAD_FIELD, "a"), Rejected(2, Reason.BAD_FIELD, "b")]

@@ -17,7 +17,15 @@ from keytrail.query.ask import ask
 from keytrail.query.question import parse
 from keytrail.query.request import Scope
 from keytrail.store import upkeep
-from keytrail.store.kept import BEGINNING, RAW_ROWS, RECORDED, ROLLUP_ROWS, kept_since, partitions
+from keytrail.store.kept import (
+    BEGINNING,
+    RAW_ROWS,
+    RECORDED,
+    ROLLUP_ROWS,
+    kept_since,
+    note_kept_since,
+    partitions,
+)
 from keytrail.store.rebuild import differing, mend_months, months_of_raw
 from keytrail.store.retention import Disk, Pruning, Step
 from keytrail.store.tables import RAW, RETAINED, ROLLUPS
@@ -333,3 +341,11 @@ def test_no_fault_ends_pruning_for_good(filled: Product, monkeypatch: pytest.Mon
     monkeypatch.setattr(upkeep.Upkeep, "prune", prune)
     with filled.parts.upkeep.running():
         assert again.wait(20)
+
+
+def test_from_when_on_there_is_something_is_known_though_a_token_was_logged_before(store: Product) -> None:
+    """As after a kill between the engine's note of a token and the part that belongs to it."""
+    for _ in range(2):
+        note_kept_since(store.parts.engine, RAW_ROWS, date(2026, 3, 10))
+        assert kept_since(store.parts.engine, RAW_ROWS) == date(2026, 3, 10)
+        store.parts.engine.command(f"ALTER TABLE {RETAINED} DELETE WHERE 1 SETTINGS mutations_sync = 2")

@@ -1,5 +1,6 @@
 """A chunk counts exactly once, in the raw table and in every rollup, whatever became of earlier attempts."""
 
+import threading
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -8,10 +9,11 @@ import pyarrow as pa
 import pytest
 
 from keytrail.errors import StoreError
+from keytrail.store.chunk import Chunk, Written
 from keytrail.store.ledger import Ledger
+from keytrail.store.mutations import wait_for_mutations
 from keytrail.store.rebuild import differing, mend_months
 from keytrail.store.tables import DUPLICATES, ROLLUPS
-from keytrail.store.writer import Chunk, Written
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
 
@@ -171,7 +173,7 @@ def _raw_gone_but_its_token_known(store: Product) -> None:
 
 def _raw_partition_gone(store: Product) -> None:
     """The other batch has no records in March."""
-    alter(store, "requests", "DROP PARTITION ID '202603'")
+    alter(store, "requests", "DROP PARTITION ID '20260301'")
 
 
 def _one_day_twice_and_another_gone(store: Product) -> None:
@@ -238,6 +240,55 @@ def test_attempts_upon_attempts_mend(store: Product, name: str) -> None:
         unconfirmed(store)
         write(store, attempt=attempt)
         exact(store, RECORDS[:60] + OTHERS)
+
+
+def test_a_token_of_the_ledger_without_its_row(store: Product) -> None:
+    """As after a kill between the engine's note of the token and the part: the row is there after the next attempt."""
+    whole = replace(chunk(store), digests=["a digest"])
+    store.parts.writer.write(whole)
+    for table in ("batches", "rejects"):
+        alter(store, table, f"DELETE WHERE batch_id = '{batch_of(store)}' SETTINGS mutations_sync = 2")
+    assert store.parts.writer.write(replace(whole, attempt=2)) == Written(stored=60, rejected=1, duplicate=0)
+    for table in ("batches", "rejects"):
+        assert store.query(f"SELECT count() FROM {table} WHERE batch_id = '{batch_of(store)}'") == [(1,)], table
+    assert store.parts.writer.write(replace(whole, attempt=3)) == Written(stored=0, rejected=0, duplicate=61)
+
+
+def test_rejects_are_noted_once_under_whatever_token(store: Product) -> None:
+    whole = replace(chunk(store), digests=["a digest"])
+    store.parts.writer.write(whole)
+    _raw_gone_but_its_token_known(store)
+    unconfirmed(store)
+    assert store.parts.writer.write(replace(whole, attempt=2)).phantom
+    assert store.query(f"SELECT seq FROM rejects WHERE batch_id = '{batch_of(store)}'") == [(30,)]
+
+
+def test_what_a_killed_attempt_takes_away_is_waited_for(store: Product) -> None:
+    """The engine goes on with it by itself; the rows that will go look as if they were there to stay."""
+    write(store)
+    unconfirmed(store)
+    store.parts.engine.command("SYSTEM STOP MERGES requests")
+    alter(store, "requests", f"DELETE WHERE batch_id = '{batch_of(store)}' SETTINGS mutations_sync = 0")
+    going_on = threading.Timer(0.3, lambda: store.parts.engine.command("SYSTEM START MERGES requests"))
+    going_on.start()
+    assert write(store, attempt=2).stored == 60
+    going_on.join()
+    wait_for_mutations(store.parts.engine, "requests")
+    exact(store, RECORDS[:60] + OTHERS)
+
+
+def test_only_what_is_missing_goes_in_again(store: Product) -> None:
+    """A rollup that has the others already is right at once, and no day is written again."""
+    write(store)
+    _raw_partition_gone(store)
+    before = store.query("SELECT name FROM system.parts WHERE table = 'requests' AND active ORDER BY name")
+    for rollup in ROLLUPS:
+        alter(store, rollup.table, "DROP PARTITION ID '202603'")
+    unconfirmed(store)
+    assert write(store, attempt=2).rebuilt == 0
+    exact(store, RECORDS[:60] + OTHERS)
+    after = store.query("SELECT name FROM system.parts WHERE table = 'requests' AND active ORDER BY name")
+    assert set(before) < set(after)
 
 
 def test_the_other_chunk_of_a_batch_is_left_alone(store: Product) -> None:

@@ -227,6 +227,30 @@ def test_a_first_that_broke_off(
     assert [item["index"] for item in answer.json()["rejects"]] == [7]
     assert send(running, body, Idempotency_Key=key).content == answer.content
     agree(running, 7)
+    noted, different = running.query("SELECT count(), uniqExact(batch_id, seq) FROM rejects")[0]
+    assert noted == different
+
+
+def test_a_second_that_broke_off_too(
+    running: Product, failing: Callable[[str, bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The first left one of two days, and the second is killed where it has taken rows away, if it takes any away."""
+    body = array([*RECORDS, replace(RECORDS[0], timestamp=AT + 86_400 * SECOND)])
+    failing("batches", False)
+    assert send(running, body, Idempotency_Key="twice").status_code == 500
+    command = running.parts.engine.command
+    command(f"ALTER TABLE {RAW} DELETE WHERE seq = 7 SETTINGS mutations_sync = 2")
+
+    def killed(self: Handles, sql: str, *more: Any) -> None:
+        command(sql, *more)
+        if "DELETE" in sql:
+            raise StoreError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Handles, "command", killed)
+        send(running, body, Idempotency_Key="twice")
+    assert send(running, body, Idempotency_Key="twice").json()["stored"] == 8
+    agree(running, 8)
 
 
 @pytest.mark.parametrize(

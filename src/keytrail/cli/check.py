@@ -193,16 +193,20 @@ def ledger_findings(found: "Verified") -> list[Finding]:
         rows = []
         if found.missing:
             rows.append(Finding("ledger", False, f"{found.missing:,} rows are missing"))
-        if found.surplus:
-            text = f"{found.surplus:,} rows that no batch has confirmed; trying their batch again settles that"
+        if found.twice:
+            rows.append(Finding("ledger", False, f"{found.twice:,} rows are there twice"))
+        if found.surplus > found.twice:
+            unknown = found.surplus - found.twice
+            text = f"{unknown:,} rows that no batch has confirmed; trying their batch again settles that"
             rows.append(Finding("ledger", True, text, "warning"))
         rows += [
             Finding(
                 f"batch {one.batch_id}",
-                one.found > one.expected,
+                (warns := one.found > one.expected and not (one.twice and one.expected)),
                 f"{one.found:,} rows where its ledger says {one.expected:,}"
+                + (f", {one.twice:,} of them twice" if one.twice else "")
                 + (f" ({one.origin})" if one.origin else ""),
-                "warning" if one.found > one.expected else "",
+                "warning" if warns else "",
             )
             for one in found.differing[:_BATCHES_SHOWN]
         ]

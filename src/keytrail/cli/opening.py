@@ -12,6 +12,7 @@ from keytrail.store.address import parse_address
 from keytrail.store.client import EmbeddedEngine, Engine, ServerEngine
 from keytrail.store.migrate import migrate
 from keytrail.store.raw_rows import find_cold
+from keytrail.store.replacing import finish_replacing
 from keytrail.store.writer import Writer
 
 
@@ -45,6 +46,7 @@ def opened(settings: Settings, *, wait: float = 0) -> Iterator[Opened]:
     """
     engine = open_engine(settings, wait=wait)
     try:
+        finish_replacing(engine)
         migrate(engine)
         find_cold(engine)
         writer = Writer(engine)

@@ -11,8 +11,9 @@ from keytrail.collect.loop import Collector
 from keytrail.instants import text_of
 from keytrail.metrics import Metrics
 from keytrail.record import Reason
+from keytrail.store.chunk import Chunk, Written
 from keytrail.store.kept import month_of
-from keytrail.store.writer import Chunk, Writer, Written
+from keytrail.store.writer import Writer
 
 LAGGING: Final = timedelta(seconds=60)
 """A batch that waits longer than this for the store is said to lag."""

@@ -11,7 +11,7 @@ from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.source import Source
 from keytrail.errors import SourceError
 from keytrail.instants import moment_of
-from keytrail.store.writer import Chunk
+from keytrail.store.chunk import Chunk
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 A body is one chunk. Under a key it is found again in the ledger by organisation and key, so a client that got no answer
 may send it again. Where there is no such entry, an earlier attempt may still have left rows: it was killed before it
 could confirm them. A token would not tell (the engine may have logged it without its rows), so every attempt has a
-token of its own and looks for rows first; where there are any, the writer replaces them and mends the rollups.
+token of its own and looks for rows first; where there are any, the writer adds what is missing and mends the rollups.
 """
 
 import hashlib
@@ -23,9 +23,10 @@ from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.errors import Conflict
 from keytrail.record import Reason, Received
+from keytrail.store.chunk import Chunk, Written
 from keytrail.store.duplicates import Duplicate
 from keytrail.store.ledger import Confirmed, Ledger
-from keytrail.store.writer import Chunk, Writer, Written
+from keytrail.store.writer import Writer
 
 SOURCE: Final = "http"
 MOST_LISTED: Final = 1_000
@@ -88,7 +89,8 @@ class Ingest:
         with self._one_at_a_time:
             if key and (known := self._ledger.confirmed(batch_id)):
                 return self._again(batch_id, known, digest, sender)
-            if key and self._writer.has_rows(chunk):
+            # A body without rows can't have left any, but what was rejected of it.
+            if key and (not chunk.rows.num_rows or self._writer.has_rows(chunk)):
                 chunk = replace(chunk, attempt=2)
             written = self._writer.write(chunk, token=f"{batch_id}:0:{uuid.uuid4().hex}")
         self._listener.stored(SOURCE, chunk, written, time.perf_counter() - began)
@@ -125,7 +127,7 @@ class Ingest:
             Duplicate(batch_id, 0, SOURCE, sender, known.taken, attempt, sealed_at=datetime.now(UTC))
         )
         self._listener.repeated(SOURCE, known.taken)
-        listed = self._ledger.rejects_of(batch_id, known.sealed_at, limit=MOST_LISTED) if known.rejected else []
+        listed = self._ledger.rejects_of(batch_id, limit=min(known.rejected, MOST_LISTED)) if known.rejected else []
         reasons = dict(sorted(known.reasons.items()))
         return Received(known.taken, known.stored, known.rejected, reasons, listed, replayed=True)
 

@@ -13,7 +13,8 @@ from keytrail.collect.decode import PIECE, Decoding, Wire
 from keytrail.collect.lines import Format, parse
 from keytrail.collect.privacy import Privacy
 from keytrail.record import Reason, Rejected, Taken
-from keytrail.store.writer import Chunk, Writer
+from keytrail.store.chunk import Chunk
+from keytrail.store.writer import Writer
 
 
 class Intake:

@@ -24,7 +24,8 @@ from keytrail.collect.rivals import Rivals
 from keytrail.collect.source import Source
 from keytrail.collect.together import Together
 from keytrail.errors import BatchDamaged, LeaseLost, SourceError, StoreError
-from keytrail.store.writer import Chunk, Writer, Written
+from keytrail.store.chunk import Chunk, Written
+from keytrail.store.writer import Writer
 
 log = structlog.get_logger("keytrail.collect")
 

@@ -15,7 +15,8 @@ from keytrail.collect.chunks import Prepared, chunk_of
 from keytrail.collect.frozen_batch import Batch
 from keytrail.collect.source import Source
 from keytrail.errors import BatchDamaged, LeaseLost, StoreError
-from keytrail.store.writer import Chunk, Writer, Written
+from keytrail.store.chunk import Chunk, Written
+from keytrail.store.writer import Writer
 
 log = structlog.get_logger("keytrail.collect")
 

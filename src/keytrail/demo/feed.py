@@ -17,7 +17,7 @@ from keytrail.collect.decode import Wire
 from keytrail.collect.privacy import Privacy
 from keytrail.demo.traffic import live
 from keytrail.demo.world import World
-from keytrail.store.writer import Chunk
+from keytrail.store.chunk import Chunk
 
 EVERY: Final = 0.2
 """Seconds between two pushes, as a gateway's workers have it."""

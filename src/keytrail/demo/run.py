@@ -29,8 +29,8 @@ from keytrail.demo.directory import directory
 from keytrail.demo.feed import chunk_of, feeding, gateway_redis
 from keytrail.demo.traffic import history
 from keytrail.demo.world import NO_KEY, ORG_ID, World, build_world
+from keytrail.store.chunk import Written
 from keytrail.store.consumers import replace_links
-from keytrail.store.writer import Written
 from keytrail.web.auth import hash_token
 from keytrail.web.server import listen, serve
 

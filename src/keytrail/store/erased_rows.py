@@ -1,5 +1,6 @@
 """How many rows an erasure took out of which batch, so that the ledger still adds up without them."""
 
+import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -10,6 +11,7 @@ from keytrail.store.client import Engine
 from keytrail.store.erased import Remembered
 from keytrail.store.kept import days_of
 from keytrail.store.raw_rows import Bound, rows_of_days
+from keytrail.store.surely import insert_surely
 from keytrail.store.tables import BATCHES, ERASED_ROWS, RAW
 
 HERE: Final = "_partition_id = {partition:String}"
@@ -79,11 +81,19 @@ def note_erased_rows(engine: Engine, one: Remembered, place: str, counts: Sequen
     found = [(batch, rows) for batch, rows in counts if rows]
     if not found:
         return
+    note = f"{one.digest}:{one.org}:{one.start}:{one.end}:{place}:{found}"
+    # Not the id of the erasure, which is another when it is tried again.
+    name = hashlib.sha256(note.encode()).hexdigest()
     rows = pa.table(
         {
-            "erasure": [one.erasure] * len(found),
+            "erasure": [name] * len(found),
             "batch_id": [batch for batch, _ in found],
             "rows": pa.array([count for _, count in found], pa.uint64()),
         }
     )
-    engine.insert(ERASED_ROWS, rows, f"{one.digest}:{one.org}:{one.start}:{one.end}:{place}:{found}")
+
+    def missing() -> pa.Table:
+        noted = engine.query(f"SELECT 1 FROM {ERASED_ROWS} WHERE erasure = {{name:String}} LIMIT 1", {"name": name})
+        return rows.slice(0, 0) if noted.rows else rows
+
+    insert_surely(engine, ERASED_ROWS, note, missing)

@@ -7,7 +7,6 @@ again does the rest: what was counted of a day before it was changed is known by
 """
 
 import secrets
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -16,7 +15,7 @@ from typing import Any, Final
 
 import structlog
 
-from keytrail.errors import NotFound, StoreAway
+from keytrail.errors import NotFound
 from keytrail.instants import text_of, to_instant
 from keytrail.store.client import Engine
 from keytrail.store.consumers import read_links, replace_links
@@ -25,9 +24,11 @@ from keytrail.store.erased import COLUMNS, EMPTIED, Erased, Remembered, Subject
 from keytrail.store.erased_rows import EVERY_SHARD, HERE, count_of_partition, note_erased_rows
 from keytrail.store.kept import RAW_ROWS, days_of, kept_since, month_of
 from keytrail.store.layout import TO_THEIR_SHARDS
+from keytrail.store.mutations import wait_for_mutations
 from keytrail.store.raw_rows import ALL_TIME, Bound, cold_days, next_day, raw_rows, rows_of_days
 from keytrail.store.raw_rows import COLUMNS as RAW_COLUMNS
 from keytrail.store.rebuild import differing, months_of_raw, rebuild_month
+from keytrail.store.replacing import replace_partition
 from keytrail.store.tables import (
     BY_API,
     BY_CLIENT,
@@ -45,8 +46,6 @@ log = structlog.get_logger("keytrail.store")
 
 _SPARE: Final = f"{RAW}_rewritten"
 _FAMILIES: Final = {"key": BY_KEY, "client": BY_CLIENT}
-_PATIENCE: Final = 600.0
-_LOOK_EVERY: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,19 +177,8 @@ class Erasing:
 
     def _until_nothing_changes(self) -> None:
         """On a cluster a change goes on when whoever asked for it was killed: half done, it would be counted twice."""
-        if not self._engine.layout.cluster:
-            return
-        deadline = time.monotonic() + _PATIENCE
-        while self._engine.query(
-            f"SELECT count() FROM {self._engine.layout.system_of_all('mutations')} "
-            "WHERE database = currentDatabase() AND table = {table:String} AND NOT is_done",
-            {"table": self._engine.layout.local(RAW)},
-        ).rows[0][0]:
-            if time.monotonic() > deadline:
-                raise StoreAway(
-                    f"an earlier change of raw rows does not end for {_PATIENCE:.0f} s: see system.mutations"
-                )
-            time.sleep(_LOOK_EVERY)
+        if self._engine.layout.cluster:
+            wait_for_mutations(self._engine, RAW)
 
     def _change_where_they_are(self, partition: str, one: Remembered, match: str, values: dict[str, Any]) -> None:
         """On a cluster; each replica has done it when this returns."""
@@ -245,10 +233,10 @@ class Erasing:
         selected, more = _rewritten(one, f"FROM {RAW} WHERE {HERE}", match)
         self._engine.command(f"INSERT INTO {_SPARE} {selected}", {**values, "partition": partition, **more})
         if self._engine.query(f"SELECT count() FROM {_SPARE}").rows[0][0]:
-            self._engine.command(f"ALTER TABLE {RAW} REPLACE PARTITION ID '{partition}' FROM {_SPARE}")
+            replace_partition(self._engine, RAW, partition, _SPARE)
         else:
             self._engine.command(f"ALTER TABLE {RAW} DROP PARTITION ID '{partition}'")
-        self._engine.command(f"DROP TABLE {_SPARE} SYNC")
+            self._engine.command(f"DROP TABLE {_SPARE} SYNC")
 
     # Rollups ---------------------------------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 Noted before anything is taken away: whoever reads first and then finds that the beginning has not moved has read all.
 """
 
+import uuid
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Final
@@ -55,7 +56,8 @@ def note_kept_since(engine: Engine, what: str, day: date) -> None:
             "noted_at": pa.array([datetime.now(UTC)], instants),
         }
     )
-    engine.insert(RETAINED, rows, f"{what}:{day}")
+    # A name of its own each time: noted twice it is the same, and a name that was logged without its row would lose it.
+    engine.insert(RETAINED, rows, uuid.uuid4().hex)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ class Confirmed:
     rejected: int
     reasons: dict[str, int]
     next: str
-    sealed_at: datetime
 
 
 class Ledger:
@@ -206,31 +205,27 @@ class Ledger:
     def confirmed(self, batch_id: str) -> Confirmed | None:
         """What was written of a batch of one chunk; None if it was never confirmed."""
         found = self._engine.query(
-            "SELECT taken, stored, rejected, reasons, next, toUnixTimestamp64Milli(sealed_at) AS sealed_ms "
-            f"FROM {BATCHES} WHERE batch_id = {{batch:String}} AND offset = 0 ORDER BY written_at LIMIT 1",
+            f"SELECT taken, stored, rejected, reasons, next FROM {BATCHES} "
+            "WHERE batch_id = {batch:String} AND offset = 0 ORDER BY written_at LIMIT 1",
             {"batch": batch_id},
         ).dicts()
         if not found:
             return None
         row = found[0]
         reasons = {str(reason): int(count) for reason, count in dict(row["reasons"]).items()}
-        return Confirmed(
-            row["taken"], row["stored"], row["rejected"], reasons, row["next"], moment_of(row["sealed_ms"])
-        )
+        return Confirmed(row["taken"], row["stored"], row["rejected"], reasons, row["next"])
 
-    def rejects_of(self, batch_id: str, since: datetime, *, limit: int) -> list[Rejected]:
-        """The first rejected records of a batch of one chunk.
+    def rejects_of(self, batch_id: str, *, limit: int) -> list[Rejected]:
+        """The first rejected records of a batch of one chunk; of a place what was noted of it last.
 
         Args:
             batch_id: The batch.
-            since: When the attempt began that was confirmed: an earlier one may have left the same.
             limit: How many at most.
         """
         found = self._engine.query(
             "SELECT seq, reason, detail FROM rejects WHERE batch_id = {batch:String} "
-            "AND rejected_at >= fromUnixTimestamp64Milli({since:Int64}, 'UTC') "
-            "ORDER BY seq LIMIT 1 BY seq LIMIT {limit:UInt32}",
-            {"batch": batch_id, "since": to_instant(since), "limit": limit},
+            "ORDER BY seq, rejected_at DESC LIMIT 1 BY seq LIMIT {limit:UInt32}",
+            {"batch": batch_id, "limit": limit},
         )
         return [Rejected(seq, Reason(reason), detail) for seq, reason, detail in found.rows]
 

@@ -13,6 +13,7 @@ from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, days_of, kept_since, month_of, partitions
 from keytrail.store.layout import ON_THEIR_SHARDS, TO_THEIR_SHARDS
 from keytrail.store.raw_rows import Bound, RawRows, cold_partitions, next_day, rows_of_days
+from keytrail.store.replacing import replace_partition
 from keytrail.store.tables import RAW, ROLLUPS, Rollup, create_rollup
 
 _CHECKED = "sum(records), sum(latency_sum), sum(upstream_latency_sum), sum(request_time_sum)"
@@ -126,18 +127,18 @@ def rebuild_month(
         sql, more = carried(kept) if carried else (f"SELECT * FROM {rollup.table} WHERE {kept}", {})
         where = f"\nSETTINGS {TO_THEIR_SHARDS}" if layout.cluster and moves else on_each_shard
         engine.command(f"INSERT INTO {spare} {sql}{where}", values | more)
-    if engine.query(f"SELECT count() FROM {spare}").rows[0][0]:
+    if not engine.query(f"SELECT count() FROM {spare}").rows[0][0]:
+        engine.command(f"{layout.alter(rollup.table)} DROP PARTITION ID '{month:06}'")
+    elif layout.cluster:
         replacing = f"REPLACE PARTITION ID '{month:06}' FROM {layout.local(spare)}"
         engine.command(f"{layout.alter(rollup.table)} {replacing}{_even_by_nothing(engine)}")
     else:
-        engine.command(f"{layout.alter(rollup.table)} DROP PARTITION ID '{month:06}'")
+        replace_partition(engine, rollup.table, f"{month:06}", spare)
     _drop(engine, spare)
 
 
 def _even_by_nothing(engine: Engine) -> str:
     """Settings by which a shard that has no rows of a month loses what it had of it, which newer servers refuse."""
-    if not engine.layout.cluster:
-        return ""
     known = engine.query("SELECT count() FROM system.settings WHERE name = {name:String}", {"name": _FROM_NOTHING})
     return f" SETTINGS {_FROM_NOTHING} = 1" if known.rows[0][0] else ""
 

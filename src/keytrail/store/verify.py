@@ -15,9 +15,14 @@ MOST_SHOWN: Final = 100
 
 # A chunk that was confirmed twice, as after a kill between the two, counts once.
 # Of a batch that reaches back before what retention keeps, only a part is there.
+# As many rows are not enough: one may be there twice and another not at all, so places in the batch are counted, too.
 _DIFFERING: Final = f"""
 WITH toDateTime64({{since:Date}}, 3, 'UTC') AS since
-SELECT batch_id, expected, found, origin FROM (
+SELECT
+    batch_id, origin, expected, found, found - places AS twice,
+    if(partly, 0, greatest(expected - places, 0)) AS missing,
+    twice + if(unsure, 0, greatest(places - expected, 0)) AS surplus
+FROM (
     SELECT batch_id, sumIf(stored, newest >= since) - any(erased) AS expected, any(origin) AS origin,
         min(oldest) < since AS partly, partly AND any(erased) > 0 AS unsure
     FROM (
@@ -28,11 +33,13 @@ SELECT batch_id, expected, found, origin FROM (
     GROUP BY batch_id
 ) AS confirmed
 FULL JOIN (
-    SELECT batch_id, count() AS found FROM <raw rows> WHERE time >= since GROUP BY batch_id
+    SELECT batch_id, count() AS found, groupBitmap(seq) AS places FROM <raw rows> WHERE time >= since GROUP BY batch_id
 ) AS held USING batch_id
-WHERE (found > expected AND NOT unsure) OR (found < expected AND NOT partly)
+WHERE missing > 0 OR surplus > 0
 ORDER BY batch_id
 """
+_ON_DISK: Final = {"max_bytes_before_external_group_by": 300_000_000}
+"""Bytes from which on the places are counted on the disk: two for each row, and some hundreds for each batch."""
 
 
 # A chunk was let go of as a duplicate because the table of batches had it: so it still must.
@@ -51,12 +58,14 @@ class Differing:
         origin: The list or the file; "" if no chunk of it was confirmed.
         expected: Rows by the ledger.
         found: Raw rows.
+        twice: Those of them that are there a second time.
     """
 
     batch_id: str
     origin: str
     expected: int
     found: int
+    twice: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +77,7 @@ class Verified:
         records: Raw rows.
         missing: Rows that the ledger says and that are not there.
         surplus: Rows that are there and that the ledger does not say: an attempt that was killed and not repeated yet.
+            And those that are there a second time.
         differing: The first batches that differ.
         duplicate: Records that came again and were not stored again.
         unconfirmed: Those of them whose chunk the ledger does not know: they are missing.
@@ -75,6 +85,7 @@ class Verified:
         cold: Cold days.
         damaged: Those of them whose file is not there or not what was written, with the file; their rows are missing,
             and rollups are compared without cold days.
+        twice: Rows of confirmed batches that are there a second time.
     """
 
     batches: int
@@ -87,6 +98,7 @@ class Verified:
     unconfirmed: int = 0
     cold: int = 0
     damaged: list[str] = field(default_factory=list)
+    twice: int = 0
 
 
 def verify(engine: Engine, writer: Writer) -> Verified:
@@ -104,9 +116,12 @@ def verify(engine: Engine, writer: Writer) -> Verified:
     if rows:
         with writer.paused():
             rows = _differing(engine, damaged)
-    missing = sum(max(row["expected"] - row["found"], 0) for row in rows)
-    surplus = sum(max(row["found"] - row["expected"], 0) for row in rows)
-    shown = [Differing(row["batch_id"], row["origin"], row["expected"], row["found"]) for row in rows[:MOST_SHOWN]]
+    missing, surplus = (sum(int(row[what]) for row in rows) for what in ("missing", "surplus"))
+    twice = sum(int(row["twice"]) for row in rows if row["expected"])
+    shown = [
+        Differing(row["batch_id"], row["origin"], row["expected"], row["found"], row["twice"])
+        for row in rows[:MOST_SHOWN]
+    ]
     batches = engine.query(f"SELECT uniqExact(batch_id) FROM {BATCHES}").rows[0][0]
     source, bound = _raw_rows(engine, damaged)
     records = engine.query(f"SELECT count() FROM {source}", bound.values).rows[0][0]
@@ -114,7 +129,17 @@ def verify(engine: Engine, writer: Writer) -> Verified:
     duplicate, unconfirmed = engine.query(_DUPLICATES).rows[0]
     broken = [f"{one.day} ({one.file})" for one in damaged]
     return Verified(
-        batches, records, missing, surplus, shown, rollups, duplicate, unconfirmed, cold=len(days), damaged=broken
+        batches,
+        records,
+        missing,
+        surplus,
+        shown,
+        rollups,
+        duplicate,
+        unconfirmed,
+        cold=len(days),
+        damaged=broken,
+        twice=twice,
     )
 
 
@@ -137,4 +162,4 @@ def _raw_rows(engine: Engine, damaged: Sequence[ColdDay]) -> tuple[str, Bound]:
 def _differing(engine: Engine, damaged: Sequence[ColdDay]) -> list[dict[str, Any]]:
     source, bound = _raw_rows(engine, damaged)
     values = {"since": kept_since(engine, RAW_ROWS), **bound.values}
-    return engine.query(_DIFFERING.replace("<raw rows>", source), values).dicts()
+    return engine.query(_DIFFERING.replace("<raw rows>", source), values, _ON_DISK).dicts()
