@@ -63,7 +63,7 @@ def between(start: str, end: str, zone_name: str) -> Range:
     Raises:
         RequestError: One of them can't be, the end lies before the start, or the range is over ten years.
     """
-    first, last = _parsed("from", start), _parsed("to", end)
+    first, last = parse_edge("from", start), parse_edge("to", end)
     if not isinstance(first, datetime) and not isinstance(last, datetime):
         try:
             return whole_days(first, last, zone_name)
@@ -145,8 +145,16 @@ def text(instant: int, zone_name: str) -> str:
     return text_of(to_moment(instant, zone(zone_name)))
 
 
-def _parsed(name: str, value: str) -> date:
-    """A day, or an instant as an aware datetime."""
+def parse_edge(name: str, value: str) -> date:
+    """A day, or an instant as an aware datetime.
+
+    Args:
+        name: What it is called where it was given.
+        value: A day (YYYY-MM-DD) or an instant (RFC 3339).
+
+    Raises:
+        RequestError: It is neither, or out of the years of a range; the message begins with its name.
+    """
     try:
         found = date.fromisoformat(value) if _DAY_FORM.fullmatch(value) else datetime.fromisoformat(value)
     except ValueError:

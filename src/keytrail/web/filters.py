@@ -1,7 +1,7 @@
 """Query parameters that say which requests are meant: a range, filters of the catalogue, bounds, a text."""
 
 from collections.abc import Sequence
-from datetime import UTC, date, datetime, timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from starlette.datastructures import QueryParams
 from keytrail.errors import RequestError
 from keytrail.instants import to_instant
 from keytrail.query.catalog import DIMENSIONS, OPERATORS, VERSIONLESS, Dimension
-from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
+from keytrail.query.ranges import parse_edge
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
 from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
 from keytrail.query.zones import Span, days, to_moment, zone
@@ -154,20 +154,13 @@ def _edge(name: str, text: str, zone_name: str) -> tuple[Span, ...]:
     """The stretches of a day, or an instant as an empty one; nothing if it is not given."""
     if not text:
         return ()
-    try:
-        if len(text) == _DAY_LENGTH:
-            day = datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC).date()
-            if not date(FIRST_YEAR, 1, 1) <= day <= date(LAST_YEAR, 1, 1):
-                raise ValueError(text)
-            # A day that the zone skipped is the moment at which it would have been.
-            return days(day, day, zone(zone_name)) or _moment(days(day, day + timedelta(1), zone(zone_name))[0].start)
-        moment = datetime.fromisoformat(text.replace(" ", "+"))
-        if moment.tzinfo is None or not FIRST_YEAR <= moment.year <= LAST_YEAR:
-            raise ValueError(text)
-        instant = to_instant(moment)
-    except ValueError:
-        raise RequestError(f"{name}: a day as YYYY-MM-DD or an instant as RFC 3339") from None
-    return _moment(instant)
+    # In a link that was not encoded the plus sign of an offset has become a blank.
+    found = parse_edge(name, text.replace(" ", "+"))
+    if isinstance(found, datetime):
+        return _moment(to_instant(found))
+    # A day that the zone skipped is the moment at which it would have been.
+    where = zone(zone_name)
+    return days(found, found, where) or _moment(days(found, found + timedelta(1), where)[0].start)
 
 
 def _moment(instant: int) -> tuple[Span, ...]:
