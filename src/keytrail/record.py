@@ -4,6 +4,9 @@ One row of `FIELDS` says what a field is called on each wire (msgpack, protobuf,
 stored, of which type and unit it is and what it means. The decoders, the Arrow columns, the table check and
 the documentation read this table, so a field of a newer gateway is one line here (and one migration that adds
 its column). Wire names come from the open source code of the Tyk gateway 5.x and its pump.
+
+What becomes of records that are sent (`Rejected`, `Taken`, `Received`) stands here too: collecting and the web both
+speak of it, and neither knows the other.
 """
 
 from collections.abc import Sequence

@@ -19,12 +19,12 @@ from keytrail.web.auth import require
 from keytrail.web.compatible_answer import Rows, described, series, table
 from keytrail.web.compatible_request import (
     DOCUMENTED,
+    RANGE,
     AtDesk,
     Client,
     Days,
     Desk,
     Key,
-    Range,
     understand,
 )
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -68,7 +68,7 @@ def _unreserved(value: str) -> str:
     return segment(value)
 
 
-@router.get(f"/api/activity/keys/endpoint/{{key}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/keys/endpoint/{{key}}/{RANGE}", dependencies=DOCUMENTED)
 def endpoints_of_key(at: AtDesk, key: Key, days: Days) -> Response:
     """The endpoints of all APIs that were called with a key.
 
@@ -77,13 +77,13 @@ def endpoints_of_key(at: AtDesk, key: Key, days: Days) -> Response:
     return _answer(at, days, Rows(ENDPOINT, (_of_keys(segment(key)), *_tracked(at))))
 
 
-@router.get(f"/api/activity/oauthid/endpoint/{{client}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/oauthid/endpoint/{{client}}/{RANGE}", dependencies=DOCUMENTED)
 def endpoints_of_client(at: AtDesk, client: Client, days: Days) -> Response:
     """The endpoints of all APIs that were called by an OAuth client."""
     return _answer(at, days, Rows(ENDPOINT, (_of_client(segment(client)), *_tracked(at))))
 
 
-@router.get(f"/api/activity/keys/aggregate/{{keys}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/keys/aggregate/{{keys}}/{RANGE}", dependencies=DOCUMENTED)
 def sum_of_keys(
     at: AtDesk,
     keys: Annotated[str, Path(description="Keys with commas between them, as in the other paths.")],
@@ -96,43 +96,43 @@ def sum_of_keys(
     return _answer(at, days, Rows({}, (_of_keys(*named),)))
 
 
-@router.get(f"/api/activity/keys/{{key}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/keys/{{key}}/{RANGE}", dependencies=DOCUMENTED)
 def activity_of_key(at: AtDesk, key: Annotated[str, Depends(named_key)], days: Days) -> Response:
     """What a key did: its endpoints, with the names of their APIs; with `res` its time series."""
     return _activity(at, days, _of_keys(key))
 
 
-@router.get(f"/api/activity/oauthid/{{client}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/oauthid/{{client}}/{RANGE}", dependencies=DOCUMENTED)
 def activity_of_client(at: AtDesk, client: Annotated[str, Depends(named_client)], days: Days) -> Response:
     """What an OAuth client did: its endpoints, with the names of their APIs; with `res` its time series."""
     return _activity(at, days, _of_client(client))
 
 
-@router.get(f"/api/activity/keys/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/keys/{RANGE}", dependencies=DOCUMENTED)
 def keys(at: AtDesk, days: Days) -> Response:
     """The keys that were used, each with its latest alias."""
     return _answer(at, days, Rows(KEY))
 
 
-@router.get(f"/api/activity/oauthid/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/activity/oauthid/{RANGE}", dependencies=DOCUMENTED)
 def clients(at: AtDesk, days: Days) -> Response:
     """The OAuth clients that called, each with its id as the key."""
     return _answer(at, days, Rows(CLIENT, (Filter("oauth_client", "is_not", ""),)))
 
 
-@router.get(f"/api/usage/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/usage/{RANGE}", dependencies=DOCUMENTED)
 def usage(at: AtDesk, days: Days) -> Response:
     """All requests, a row per step: of a day, where `res` says nothing else."""
     return _answer(at, days, Rows({}))
 
 
-@router.get(f"/api/usage/apis/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/usage/apis/{RANGE}", dependencies=DOCUMENTED)
 def usage_of_apis(at: AtDesk, days: Days) -> Response:
     """The APIs that were called, each with its latest name."""
     return _answer(at, days, Rows(API))
 
 
-@router.get(f"/api/usage/apis/{{api}}/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/usage/apis/{{api}}/{RANGE}", dependencies=DOCUMENTED)
 def usage_of_api(at: AtDesk, api: Annotated[str, Path(description="The API's id.")], days: Days) -> Response:
     """One API; with `res` its time series."""
     wanted = segment(api)
@@ -140,7 +140,7 @@ def usage_of_api(at: AtDesk, api: Annotated[str, Path(description="The API's id.
     return _answer(at, days, Rows(API, (Filter("api", "is", wanted),)))
 
 
-@router.get(f"/api/errors/count/{Range}", dependencies=DOCUMENTED)
+@router.get(f"/api/errors/count/{RANGE}", dependencies=DOCUMENTED)
 def errors(at: AtDesk, days: Days) -> Response:
     """The requests that failed, by response code; with `res` their time series."""
     return _answer(at, days, Rows(CODE, (FAILED,)))

@@ -14,8 +14,7 @@ import msgspec
 from starlette.responses import Response
 
 from keytrail.query.catalog import DIMENSIONS
-from keytrail.query.request import Filter, Order, day_range
-from keytrail.query.request import Query as Question
+from keytrail.query.request import Filter, Order, Query, day_range
 from keytrail.query.run import run
 from keytrail.query.zones import Span, zone
 from keytrail.web.compatible_request import Asked, Desk
@@ -115,8 +114,8 @@ def series(at: Desk, asked: Asked, rows: Rows) -> Response:
     return _respond(at, asked, question.spans, shaped, len(numbers), rows.extra)
 
 
-def _question(at: Desk, asked: Asked, rows: Rows) -> Question:
-    return Question(
+def _question(at: Desk, asked: Asked, rows: Rows) -> Query:
+    return Query(
         scope=at.scope,
         spans=day_range(asked.first, asked.last, at.settings.timezone),
         zone=at.settings.timezone,

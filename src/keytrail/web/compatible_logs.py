@@ -17,7 +17,7 @@ from starlette.responses import Response
 from keytrail.errors import RequestError
 from keytrail.query.raw import places, rows_at
 from keytrail.query.request import Filter
-from keytrail.query.request import Query as Question
+from keytrail.query.request import Query as StoreQuery
 from keytrail.query.run import run
 from keytrail.query.zones import Span, to_moment
 from keytrail.record import FIELDS, GO_ORDER, Field, Kind, Shape
@@ -91,7 +91,7 @@ def logs(
     require(at.principal, "logs")
     wanted = page(at.given("p"))
     size = at.settings.page_size
-    question = Question(
+    question = StoreQuery(
         scope=at.scope,
         spans=(_span(at),),
         zone="UTC",
@@ -116,7 +116,7 @@ def logs(
     )
 
 
-def _total(at: Desk, question: Question) -> int:
+def _total(at: Desk, question: StoreQuery) -> int:
     return int(run(at.engine, replace(question, limit=None, offset=0)).rows[0]["records"])
 
 

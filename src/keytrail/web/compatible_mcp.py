@@ -16,7 +16,7 @@ from keytrail.query.request import Filter, key_forms
 from keytrail.web.auth import require
 from keytrail.web.compatible import API, CODE, FAILED
 from keytrail.web.compatible_answer import Rows, described, series, table
-from keytrail.web.compatible_request import DOCUMENTED, AtDesk, Days, Desk, Key, Range, understand
+from keytrail.web.compatible_request import DOCUMENTED, RANGE, AtDesk, Days, Desk, Key, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
 from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
@@ -61,26 +61,26 @@ def mcp_parameters(
 _DOCUMENTED: Final = [*DOCUMENTED, Depends(mcp_parameters)]
 
 
-@router.get(f"/api/usage/mcp/{Range}", dependencies=_DOCUMENTED)
+@router.get(f"/api/usage/mcp/{RANGE}", dependencies=_DOCUMENTED)
 def proxies(at: AtDesk, days: Days) -> Response:
     """The MCP proxies that were called, each with its latest name."""
     return _answer(at, days, {"": API}, ())
 
 
-@router.get(f"/api/activity/mcp/primitives/{Range}", dependencies=_DOCUMENTED)
+@router.get(f"/api/activity/mcp/primitives/{RANGE}", dependencies=_DOCUMENTED)
 def primitives(at: AtDesk, days: Days) -> Response:
     """The tools, resources and prompts that were called."""
     return _answer(at, days, GROUPS, ())
 
 
-@router.get(f"/api/activity/mcp/primitives/errors/{Range}", dependencies=_DOCUMENTED)
+@router.get(f"/api/activity/mcp/primitives/errors/{RANGE}", dependencies=_DOCUMENTED)
 def failed_primitives(at: AtDesk, days: Days) -> Response:
     """The calls of tools, resources and prompts that failed, by response code."""
     by_code = {name: {**parts, **CODE} for name, parts in GROUPS.items()}
     return _answer(at, days, by_code, (FAILED,))
 
 
-@router.get(f"/api/activity/mcp/keys/{{key}}/{Range}", dependencies=_DOCUMENTED)
+@router.get(f"/api/activity/mcp/keys/{{key}}/{RANGE}", dependencies=_DOCUMENTED)
 def primitives_of_key(at: AtDesk, key: Key, days: Days) -> Response:
     """The tools, resources and prompts that were called with a key."""
     return _answer(at, days, GROUPS, (Filter("key", "in", key_forms(segment(key))),))

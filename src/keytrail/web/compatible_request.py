@@ -94,7 +94,7 @@ def desk(request: Request) -> Desk:
     return Desk(state.engine, state.settings, principal, scope, request.query_params, state.coverage)
 
 
-Range = "{start_day}/{start_month}/{start_year}/{end_day}/{end_month}/{end_year}"
+RANGE: Final = "{start_day}/{start_month}/{start_year}/{end_day}/{end_month}/{end_year}"
 """The six date parts of a path."""
 
 

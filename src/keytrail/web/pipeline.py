@@ -10,7 +10,7 @@ from starlette.responses import PlainTextResponse, Response
 from keytrail.errors import NotAuthorised, RequestError
 from keytrail.instants import text_of
 from keytrail.query.request import ALL_TIME
-from keytrail.query.request import Query as Question
+from keytrail.query.request import Query as StoreQuery
 from keytrail.query.run import run
 from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since, month_of, shown_since
@@ -153,7 +153,7 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
 
 
 def _records(request: Request, asker: Principal) -> int:
-    question = Question(asker.scope, (ALL_TIME,), "UTC", dimensions=(), metrics=("records",), having_hits=False)
+    question = StoreQuery(asker.scope, (ALL_TIME,), "UTC", dimensions=(), metrics=("records",), having_hits=False)
     return int(run(request.app.state.engine, question).rows[0]["records"])
 
 

@@ -2,9 +2,9 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, TypeVar
 
 from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
 from keytrail.query.run import Answer, run
@@ -19,6 +19,7 @@ _KEPT_SECONDS: Final = 30.0
 _MOST_KEPT: Final = 512
 
 Row = dict[str, Any]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,15 +151,16 @@ class Names:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: dict[Any, tuple[float, Any]] = {}
+        self._kept: dict[Hashable, tuple[float, Any]] = {}
 
-    def keep(self, key: Any, make: Callable[[], Any], seconds: float = _KEPT_SECONDS) -> Any:
+    def keep(self, key: Hashable, make: Callable[[], Made], seconds: float = _KEPT_SECONDS) -> Made:
         """What was made under a key, made again when it is too old."""
         now = time.monotonic()
         with self._lock:
             found = self._kept.get(key)
         if found and now - found[0] < seconds:
-            return found[1]
+            kept: Made = found[1]
+            return kept
         made = make()
         with self._lock:
             if len(self._kept) >= _MOST_KEPT:
@@ -173,8 +175,7 @@ class Names:
             found = desk.about().ask("latest_api_name", by=("api",), spans=(ALL_TIME,), filtered=False)
             return {row["api"]: row["latest_api_name"] for row in found.rows}
 
-        names: Mapping[str, str] = self.keep(("apis", desk.scope), make)
-        return names
+        return self.keep(("apis", desk.scope), make)
 
     def alias(self, desk: Desk, key: str) -> str:
         """The latest name of a key, "" for none."""
@@ -186,7 +187,7 @@ class Names:
                 .get("latest_alias", "")
             )
 
-        return str(self.keep(("alias", desk.scope, key), make))
+        return self.keep(("alias", desk.scope, key), make)
 
     def consumers(self, desk: Desk) -> Mapping[str, Sequence[Link]]:
         """What belongs to each consumer that the asker may see, by id; nothing for who sees but a part."""
@@ -200,8 +201,7 @@ class Names:
 
         if not desk.names_consumers:
             return {}
-        found: Mapping[str, Sequence[Link]] = self.keep(("consumers", desk.scope), make)
-        return found
+        return self.keep(("consumers", desk.scope), make)
 
     def consumer(self, desk: Desk, consumer: str) -> str:
         """The name of a consumer, its id where it has none."""
@@ -214,4 +214,4 @@ class Names:
         def make() -> int:
             return int(desk.about().one("last_hit", spans=(ALL_TIME,), filtered=False).get("last_hit", 0))
 
-        return int(self.keep(("newest", desk.scope), make, seconds=1.0))
+        return self.keep(("newest", desk.scope), make, seconds=1.0)
