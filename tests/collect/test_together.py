@@ -1,5 +1,6 @@
 """Small batches of several lists go into the store in one insert, and still count each exactly once."""
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,31 @@ def test_an_insert_of_unknown_outcome(
     assert counts(running) == {len(LISTS) * EACH}
     assert running.query("SELECT uniqExact(batch_id, seq) FROM requests") == [(len(LISTS) * EACH,)]
     assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
+
+
+def test_leases_are_renewed_until_they_are_in(
+    server: Server, running: Product, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An insert may have to wait for longer than a lease, while others on a server erase somebody."""
+    source = sealed(running)
+    monkeypatch.setattr(source._leases, "_lease_ms", 600)
+    monkeypatch.setattr(source, "lease_seconds", 0.6)
+    url = parse_redis_url(f"redis://127.0.0.1:{server.port}/0")
+    other = Source(connect(url), name="other", owner="other", store_id=source.store_id)
+    insert, taken = running.parts.engine.insert, list[Batch | None]()
+
+    def slow(into: str, rows: pa.Table, token: str) -> None:
+        if into == RAW:
+            time.sleep(1.2)
+            taken.append(other.take())
+        insert(into, rows, token)
+
+    monkeypatch.setattr(running.parts.engine, "insert", slow)
+    first = source.take()
+    assert first is not None
+    assert running.parts.collectors[0]._together.store(first) == []
+    assert taken == [None]
+    other.close()
 
 
 def test_taken_by_another_after_the_insert(server: Server, running: Product) -> None:

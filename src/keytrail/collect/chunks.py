@@ -1,5 +1,6 @@
 """Chunks on their way from Redis to the store: decoded, read ahead, and their lease kept meanwhile."""
 
+import contextlib
 import hashlib
 import threading
 from collections.abc import Callable, Sequence
@@ -90,11 +91,11 @@ class Ahead:
 
 
 class Renewing:
-    """Renews a lease for as long as an insert takes: a rebuilt month may take longer than a lease."""
+    """Renews leases for as long as an insert takes: a rebuilt month may take longer than a lease."""
 
-    def __init__(self, source: Source, batch: Batch) -> None:
+    def __init__(self, source: Source, batches: Sequence[Batch]) -> None:
         self._done = threading.Event()
-        self._thread = threading.Thread(target=self._renew, args=(source, batch), daemon=True)
+        self._thread = threading.Thread(target=self._renew, args=(source, batches), daemon=True)
 
     def __enter__(self) -> None:
         self._thread.start()
@@ -102,10 +103,9 @@ class Renewing:
     def __exit__(self, *_: object) -> None:
         self._done.set()
 
-    def _renew(self, source: Source, batch: Batch) -> None:
+    def _renew(self, source: Source, batches: Sequence[Batch]) -> None:
         while not self._done.wait(source.lease_seconds / 3):
-            try:
-                source.renew(batch)
-            except SourceError:
+            for batch in batches:
                 # Advance will say so, and is fenced.
-                return
+                with contextlib.suppress(SourceError):
+                    source.renew(batch)

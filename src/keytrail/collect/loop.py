@@ -337,7 +337,7 @@ class Collector:
         while True:
             chunk = chunk_of(self.source.name, batch, prepared, attempt)
             try:
-                with Renewing(self.source, batch):
+                with Renewing(self.source, [batch]):
                     written = self._writer.write(chunk, token=tokens[-1] if tokens else "", record_token=record)
             except StoreError as error:
                 # Whether something was written is not known, so the next try is a second one.

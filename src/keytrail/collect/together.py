@@ -11,7 +11,7 @@ from typing import Final
 
 import structlog
 
-from keytrail.collect.chunks import Prepared, chunk_of
+from keytrail.collect.chunks import Prepared, Renewing, chunk_of
 from keytrail.collect.frozen_batch import Batch
 from keytrail.collect.source import Source
 from keytrail.errors import BatchDamaged, LeaseLost, StoreError
@@ -97,7 +97,9 @@ class Together:
         """Store batches; those of unknown outcome are given back, as tried."""
         chunks = [chunk_of(self._source.name, batch, prepared, attempt=1) for batch, prepared in ready]
         try:
-            written = self._writer.write_together(chunks)
+            # Whoever took one of them meanwhile would not find it, and store it under another token.
+            with Renewing(self._source, [batch for batch, _ in ready]):
+                written = self._writer.write_together(chunks)
         except StoreError as error:
             log.warning("batches are stored one by one", source=self._source.name, error=str(error))
             return [(replace(batch, attempt=2), prepared) for batch, prepared in ready]

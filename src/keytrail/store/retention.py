@@ -296,10 +296,21 @@ class Pruning:
         """The step, which waits where its partition may be needed by a batch that is tried again."""
         part = step.partition
         long_due = now.date() - part.end > timedelta(days=self._settings.raw_days) + WAIT_FOR_BATCHES
-        if step.why == "age" and long_due:
+        if step.why == "age" and long_due and now.date() - self._last_changed(part) > WAIT_FOR_BATCHES:
             return step
         unconfirmed = self._engine.query(_UNCONFIRMED, {"partition": part.id}).rows[0][0]
         return Step(step.what, part, step.why, waits=bool(unconfirmed))
+
+    def _last_changed(self, part: Partition) -> date:
+        """The day on which anything last came to a partition, or later: history may have been imported long after."""
+        found = self._engine.query(
+            f"SELECT toDate(max(modification_time), 'UTC') FROM {self._engine.layout.system('parts')} "
+            "WHERE active AND database = currentDatabase() AND table = {table:String} "
+            "AND partition_id = {partition:String}",
+            {"table": self._engine.layout.local(part.table), "partition": part.id},
+        )
+        day: date = found.rows[0][0]
+        return day
 
     def _has_recorded(self, part: Partition) -> bool:
         sql = f"SELECT 1 FROM {RAW} WHERE _partition_id = {{partition:String}} AND ({_SOME_RECORDED}) LIMIT 1"
