@@ -14,7 +14,7 @@ from typing import Final
 
 Rename = Callable[[bytes, bytes], int]
 
-_PT_LOAD, _PT_DYNAMIC = 1, 2
+_PT_LOAD, _PT_DYNAMIC, _PF_X = 1, 2, 1
 _DT_PLTRELSZ, _DT_STRTAB, _DT_SYMTAB, _DT_JMPREL = 2, 5, 6, 23
 _READ_WRITE: Final = 1 | 2
 _RENAME: Final = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_char_p, ctypes.c_char_p, use_errno=True)
@@ -67,17 +67,21 @@ def _slot_of(library: Path, name: bytes) -> int:
 
 def _place_of(library: Path) -> tuple[int, int]:
     """Where a library is loaded, and where its dynamic section is."""
-    lines = Path("/proc/self/maps").read_text().splitlines()
-    starts = [int(line.split("-")[0], 16) for line in lines if line.endswith(str(library.resolve()))]
-    if not starts:
-        raise LookupError(f"{library} is not loaded")
     with library.open("rb") as file:
         (table,) = struct.unpack_from("Q", file.read(64), 32)
         file.seek(table)
         headers = file.read(4096)
-    found: dict[int, int] = {}
-    for kind, _, _, address in struct.iter_unpack("IIQQ32x", headers[: 56 * (len(headers) // 56)]):
-        if kind in {_PT_LOAD, _PT_DYNAMIC}:
-            found.setdefault(kind, address)
-    base = min(starts) - found[_PT_LOAD]
-    return base, base + found[_PT_DYNAMIC]
+    dynamic, distance = 0, 0
+    for kind, flags, offset, address in struct.iter_unpack("IIQQ32x", headers[: 56 * (len(headers) // 56)]):
+        if kind == _PT_DYNAMIC:
+            dynamic = dynamic or address
+        elif kind == _PT_LOAD and flags & _PF_X:
+            distance = address - offset
+    # Where its code is: the engine reads its own file, and may have all of it in memory a second time.
+    for line in Path("/proc/self/maps").read_text().splitlines():
+        if line.endswith(str(library.resolve())):
+            place, rights, offset_in_file, *_ = line.split()
+            if "x" in rights:
+                base = int(place.split("-")[0], 16) - int(offset_in_file, 16) - distance
+                return base, base + dynamic
+    raise LookupError(f"{library} is not loaded")
