@@ -69,6 +69,15 @@ def test_only_some(exported: Exported, tmp_path: Path) -> None:
     assert len(exported.run("export", "-", "--quiet", "--to", "2026-11-23").out.splitlines()) == COUNT
 
 
+@pytest.mark.parametrize("chosen", [("--org", ORG), ("--filter", f"org={ORG}")])
+def test_one_organisation_however_it_is_named(exported: Exported, chosen: tuple[str, str]) -> None:
+    found = [json.loads(line)["org_id"] for line in exported.run("export", "-", "--quiet", *chosen).out.splitlines()]
+    assert set(found) == {ORG}
+    with product(exported.data) as store:
+        assert store.query(f"SELECT count() FROM requests WHERE org_id = '{ORG}'") == [(len(found),)]
+    assert len(found) < COUNT
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "said"),
     [

@@ -80,9 +80,9 @@ def export_rows(
 
 
 def _pieces(reached: "Reached", parameters: Parameters, form: str, org: str) -> Iterator[bytes]:
+    asked = [*parameters, *([("org", org)] if org else [])]
     if reached.here is None:
-        scope = [("org", org)] if org else []
-        yield from reached.stream("/api/v1/export", [*parameters, *scope, ("format", form)])
+        yield from reached.stream("/api/v1/export", [*asked, ("format", form)])
         return
     from starlette.datastructures import QueryParams
 
@@ -91,5 +91,6 @@ def _pieces(reached: "Reached", parameters: Parameters, form: str, org: str) -> 
     from keytrail.web.filters import understand
 
     # Without the application in between, which in this process would hold the whole answer.
-    search = understand(QueryParams(parameters), LOCAL.narrowed(org), reached.here.settings.timezone)
+    given = QueryParams(asked)
+    search = understand(given, LOCAL.narrowed(given.get("org", "")), reached.here.settings.timezone)
     yield from export(reached.here.engine, search, Form(form))
