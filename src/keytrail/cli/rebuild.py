@@ -30,7 +30,8 @@ def rebuild(
     until then. Storing pauses while a table is made, sealing does not. What stands for days whose raw records are gone
     is kept as it is, and --from must not name one.
     """
-    first, last = (parse_day(text).strftime("%Y-%m") if text else "" for text in (start, end))
+    first_day, last_day = (parse_day(text).isoformat() if text else "" for text in (start, end))
+    first, last = first_day[:7], last_day[:7]
     if first and last and first > last:
         raise typer.BadParameter(f"--from {start} is after --to {end}")
 
@@ -41,8 +42,8 @@ def rebuild(
     with reach(settings_of(config, data), url, token) as reached:
         known = reached.get("/api/v1/rebuild").json()
         since = known["since"] or ""
-        if start and start < since:
-            raise KeytrailError(f"the raw records of {start} are gone (retention): --from {since} or later")
+        if first_day and first_day < since:
+            raise KeytrailError(f"the raw records of {first_day} are gone (retention): --from {since} or later")
         months = [month for month in known["months"] if (first or month) <= month <= (last or month)]
         done = _rebuild(reached, months, known["tables"], since, quiet=quiet or as_json)
     if as_json:
