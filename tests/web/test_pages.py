@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from hashlib import sha256
 from html import unescape
+from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import pytest
@@ -204,6 +205,35 @@ def test_filters_narrow_every_figure(behind: Product) -> None:
 @pytest.mark.parametrize("key", ["", "0" * 8, "0" * 16, "0" * 32, sha256(b"").hexdigest()])
 def test_no_key_is_called_so_by_whatever_the_gateway_hashes_with(key: str) -> None:
     assert key_name(key, "")[0] == "no key"
+
+
+def test_every_page_tells_that_nothing_is_collected(behind: Product, monkeypatch: pytest.MonkeyPatch) -> None:
+    def pipeline() -> str:
+        return re.sub(r"\s+", " ", behind.http.get("/pipeline", headers={"Authorization": "all"}).text)
+
+    # Nothing is to be collected: then there is no telling.
+    assert "Nothing is collected here." in pipeline()
+    assert "all the time" not in pipeline()
+    assert "not collecting" not in behind.http.get("/keys", headers={"Authorization": "all"}).text
+
+    gaps: list[Any] = [None]
+
+    def collection(_: object, *, lists: bool) -> list[dict[str, Any]]:
+        return [{"source": "redis://gateway", "gap": gap, "trouble": {}, "lists": None} for gap in gaps]
+
+    app: Any = behind.http.app
+    kind = type(app.state.operations)
+    monkeypatch.setattr(kind, "collection", collection)
+    monkeypatch.setattr(kind, "complete_through", lambda _: "2026-11-23T12:00:00.000Z")
+    assert "all the time" in pipeline()
+    gaps[0] = {"start": "2026-11-23T12:00:00.000Z", "cause": "source_away"}
+    assert "all the time" not in pipeline()
+    assert "it lasts" in pipeline()
+    page = behind.http.get("/keys", headers={"Authorization": "all"}).text
+    assert "not collecting" in page
+    assert "since Mon 23 Nov 2026, 13:00:00.000 Europe/Berlin: Redis could not be reached" in page
+    (gap,) = behind.get("/api/v1/pipeline", "all")["gaps"]
+    assert gap["end"] is None
 
 
 def test_what_a_token_may_not_see_is_not_in_the_page(behind: Product) -> None:

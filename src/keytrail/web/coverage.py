@@ -49,6 +49,12 @@ class Coverage:
         _, _, touching = self._touching(spans)
         return [(Span(start, now if end is None else end), cause) for start, end, cause in touching]
 
+    def lasting(self) -> tuple[int, str] | None:
+        """Since when nothing is collected, ms since the epoch, and the cause; None where all goes on."""
+        found = [_lasting(one["gap"]) for one in self._operations.collection(lists=False) if one["gap"]]
+        start, _, cause = min(found, default=(0, None, ""), key=lambda gap: gap[0])
+        return (start, cause) if cause else None
+
     def headers(self, spans: Sequence[Span]) -> dict[str, str]:
         """The header for an answer about some stretches of time; none where nothing is or was collected."""
         collected, ended, touching = self._touching(spans)

@@ -136,8 +136,15 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         "complete_through": operations.complete_through(),
         "totals": {"stored": _records(request, asker)} if asker.scope.limited else ledger.totals(org),
         "gaps": [
-            {"source": gap.source, "start": text_of(gap.start), "end": text_of(gap.end), "cause": gap.cause}
-            for gap in ledger.gaps(ALL_TIME.start, ALL_TIME.end)
+            *(
+                {"source": gap.source, "start": text_of(gap.start), "end": text_of(gap.end), "cause": gap.cause}
+                for gap in ledger.gaps(ALL_TIME.start, ALL_TIME.end)
+            ),
+            *(
+                {"source": one["source"], "start": one["gap"]["start"], "end": None, "cause": one["gap"]["cause"]}
+                for one in operations.collection(lists=False)
+                if one["gap"]
+            ),
         ],
         "batches": [] if asker.scope.limited else ledger.batches(limit=limit, org=org),
     }

@@ -20,6 +20,14 @@ _TIME: Final = Markup('<time datetime="{iso}" title="{exact}">{text}</time>')
 MINUS: Final = "\u2212"
 
 _SECOND: Final = 1000
+_CAUSES: Final = {
+    "down": "keytrail did not run",
+    "source_away": "Redis could not be reached",
+    "cap": "as much was held in Redis as may be",
+    "competing_reader": "something else took records from the same lists",
+    "restored": "the store is an older copy",
+}
+"""What the causes of gaps mean, as `docs/delivery.md` has it."""
 _MONTHS: Final = ("", "Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 
 
@@ -90,13 +98,23 @@ def ago(instant: int | None, now: int, where: str) -> Markup:
     if not instant:
         return NEVER
     moment = to_moment(instant, zone(where))
-    text = _distance(max(now - instant, 0))
+    text = f"{_distance(max(now - instant, 0))} ago"
     return _TIME.format(iso=moment.isoformat(timespec="milliseconds"), exact=exact(instant, where), text=text)
+
+
+def lasting(value: int) -> Markup:
+    """How long something lasts, of ms."""
+    return ms(value) if value < _SECOND else _TITLED.format(title=f"{value:,} ms", text=_distance(value))
+
+
+def cause(name: str) -> str:
+    """What the cause of a gap means."""
+    return _CAUSES.get(name, name)
 
 
 def _distance(passed: int) -> str:
     if passed < 10 * _SECOND:
-        return f"{passed / _SECOND:.1f} s ago"
+        return f"{passed / _SECOND:.1f} s"
     for limit, unit, name in (
         (MINUTE, _SECOND, "s"),
         (HOUR, MINUTE, "min"),
@@ -105,8 +123,8 @@ def _distance(passed: int) -> str:
         (730 * DAY, 30 * DAY, "months"),
     ):
         if passed < limit:
-            return f"{passed // unit} {name} ago"
-    return f"{passed // (365 * DAY)} years ago"
+            return f"{passed // unit} {name}"
+    return f"{passed // (365 * DAY)} years"
 
 
 def exact(instant: int, where: str) -> str:

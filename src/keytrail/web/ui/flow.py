@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from fastapi import APIRouter, Request
+from markupsafe import Markup
 from starlette.responses import Response
 
 from keytrail.web import pipeline
@@ -31,11 +32,19 @@ def flow(request: Request, desk: AtDesk) -> Response:
     panels = [
         Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures"),
         Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table"),
-        Panel("gaps", "Gaps", "gaps", of("gaps"), note="when nothing was collected", wide="w4 x4" if whole else ""),
+        Panel(
+            "gaps",
+            "Gaps",
+            "gaps",
+            lambda: _gaps(told()),
+            note="when nothing was collected",
+            size="text",
+            wide="w4 x4" if whole else "",
+        ),
     ]
     if whole:
         panels += [
-            Panel("sources", "Sources", "sources", of("sources"), size="table", wide="w8 x8"),
+            Panel("sources", "Sources", "sources", lambda: _sources(told()), size="text", wide="w8 x8"),
             Panel("rejects", "Rejected records", "rejects", of("rejects"), size="table", wide="w8 x8"),
             Panel("tables", "Storage", "storage", lambda: _storage(told()), wide="w4 x4", live=False),
         ]
@@ -48,6 +57,23 @@ def flow(request: Request, desk: AtDesk) -> Response:
         title="Pipeline",
         names=[panel.id for panel in panels[1:]],
     )
+
+
+def _gaps(told: dict[str, Any]) -> dict[str, Any]:
+    """Gaps, the latest first, and whether anything is collected that could have one."""
+    rows = sorted(told["gaps"], key=lambda gap: str(gap["start"]), reverse=True)
+    return {"rows": rows, "collected": told["complete_through"] is not None}
+
+
+def _sources(told: dict[str, Any]) -> list[dict[str, Any]]:
+    """Each Redis, and what troubles it: each message once, with the parts of collection that met it."""
+    found = []
+    for source in told["sources"]:
+        faults: dict[str, list[str]] = {}
+        for part, why in source["trouble"].items():
+            faults.setdefault(why, []).append(part)
+        found.append({**source, "faults": list(faults.items())})
+    return found
 
 
 _KEPT: Final = {"raw": "single records", "rollups": "sums", "recorded": "recorded requests"}
@@ -80,8 +106,14 @@ def _figures(desk: Desk, told: dict[str, Any]) -> list[Figure]:
     if "taken" in totals:
         reasons = ", ".join(f"{reason} {count:,}" for reason, count in totals["reasons"].items())
         found[1:1] = [Figure("Taken", figures.count(totals["taken"]), note=f"in {totals['chunks']:,} chunks")]
+        rejected = figures.count(totals["rejected"])
         found += [
-            Figure("Rejected", figures.count(totals["rejected"]), note=reasons),
+            Figure(
+                "Rejected",
+                Markup('<span class="bad">{}</span>').format(rejected) if totals["rejected"] else rejected,
+                note=reasons,
+                href="#p-rejects" if totals["rejected"] else "",
+            ),
             Figure("Duplicate", figures.count(totals["duplicate"]), note="taken again, not stored again"),
         ]
     visible = [one["ms_to_visible"] for one in told["batches"] if one["source"] == "redis" and not one.get("duplicate")]

@@ -10,6 +10,7 @@ from starlette.responses import Response
 from keytrail.instants import present
 from keytrail.query.zones import to_moment, zone
 from keytrail.web.auth import asker_of, require
+from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
 from keytrail.web.ui import rankings
 from keytrail.web.ui.ask import Desk, Names
@@ -76,8 +77,10 @@ def show(
     names: Names = request.app.state.names
     state = desk.state
     here = state.link(page=state.page)
+    coverage: Coverage = request.app.state.coverage
+    age: dict[str, Any] = {"newest": names.newest(desk), "lasting": coverage.lasting()}
     if request.query_params.get("panel") == "age":
-        return page("age.html", request, state=state, newest=names.newest(desk), panel_url=partial(_panel_url, here))
+        return page("age.html", request, state=state, panel_url=partial(_panel_url, here), **age)
     response = panel_page(
         template,
         request,
@@ -87,7 +90,6 @@ def show(
         state=state,
         desk=desk,
         chips=_chips(desk, names),
-        newest=names.newest(desk),
         presets=PRESETS,
         local_start=_local(state, state.range.start),
         local_end=_local(state, min(state.range.end, state.range.now)),
@@ -100,6 +102,7 @@ def show(
         csv_url=partial(csv_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
         zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
+        **age,
         **values,
     )
     remember_zone(request, response)
