@@ -340,3 +340,16 @@ def test_consumers(running: Product, tenant: Tenant) -> None:
         return
     mine = [record for record in tenant.records if record.api_key == GIVEN[tenant.org][1]]
     assert shown[tenant.org].json()["totals"]["hits"] == len(mine)
+
+
+NARROW = ("api", "stored", "client", "consumer and api", "admin of a key everywhere")
+PAGES = ("/", "/keys", "/consumers", "/requests", "/pipeline", f"/keys/{GIVEN[B][1]}")
+
+
+@pytest.mark.parametrize("tenant", [each for each in TENANTS if each.token in NARROW], ids=lambda each: each.token)
+def test_pages_show_who_sees_a_part_no_more_than_that(running: Product, tenant: Tenant) -> None:
+    answers = {path: ask(running, tenant, f"{path}?from=2026-02-28&to=2026-03-03") for path in PAGES}
+    refused = {path for path, answer in answers.items() if answer.status_code != 200}
+    # The directory names everybody: only who is limited by consumers alone may see a part of it.
+    assert (refused, {answers[path].status_code for path in refused}) == ({"/consumers"}, {403})
+    assert {record.api_name for record in tenant.records} <= set(re.findall(r"name of [\w-]+", answers["/"].text))
