@@ -111,7 +111,8 @@ class Metric:
         sql: Expression over the merged parts.
         parts: The parts that it needs.
         unit: Unit of the number.
-        counts: It is 0 where there is nothing; any other is not known there.
+        counts: It is a whole number that is 0 where there is nothing; any other is not known there.
+        type: ClickHouse type of its value, where it does not count.
     """
 
     name: str
@@ -120,6 +121,7 @@ class Metric:
     parts: tuple[str, ...]
     unit: str = ""
     counts: bool = False
+    type: str = "Float64"
 
     @property
     def sortable(self) -> bool:
@@ -187,21 +189,30 @@ METRICS: Final[dict[str, Metric]] = {
             ("p_latency", "p_upstream", "p_hits"),
             "ms",
         ),
-        Metric("max_latency", "greatest latency", "p_latency_max", ("p_latency_max",), "ms"),
+        Metric("max_latency", "greatest latency", "p_latency_max", ("p_latency_max",), "ms", type="Int64"),
         Metric(
             "min_latency",
             "least latency of the hits that are no errors; of all where all are",
             "coalesce(p_latency_min_fine, p_latency_min)",
             ("p_latency_min", "p_latency_min_fine"),
             "ms",
+            type="Int64",
         ),
-        Metric("max_upstream_latency", "greatest upstream latency", "p_upstream_max", ("p_upstream_max",), "ms"),
+        Metric(
+            "max_upstream_latency",
+            "greatest upstream latency",
+            "p_upstream_max",
+            ("p_upstream_max",),
+            "ms",
+            type="Int64",
+        ),
         Metric(
             "min_upstream_latency",
             "least upstream latency of the hits that are no errors; of all where all are",
             "coalesce(p_upstream_min_fine, p_upstream_min)",
             ("p_upstream_min", "p_upstream_min_fine"),
             "ms",
+            type="Int64",
         ),
         *_percentiles("latency", "latency", "p_percentiles"),
         *_percentiles("upstream_latency", "upstream latency", "p_upstream_percentiles"),
@@ -227,8 +238,16 @@ METRICS: Final[dict[str, Metric]] = {
         ),
         Metric("tcp_bytes_in", "bytes that TCP proxies took", "p_tcp_in", ("p_tcp_in",), "bytes", counts=True),
         Metric("tcp_bytes_out", "bytes that TCP proxies gave", "p_tcp_out", ("p_tcp_out",), "bytes", counts=True),
-        Metric("latest_alias", "the key's name in its latest record", "p_alias", ("p_alias", "p_named_at")),
-        Metric("latest_api_name", "the API's name in its latest record", "p_api_name", ("p_api_name", "p_named_at")),
+        Metric(
+            "latest_alias", "the key's name in its latest record", "p_alias", ("p_alias", "p_named_at"), type="String"
+        ),
+        Metric(
+            "latest_api_name",
+            "the API's name in its latest record",
+            "p_api_name",
+            ("p_api_name", "p_named_at"),
+            type="String",
+        ),
     )
 }
 

@@ -52,7 +52,7 @@ def _column(values: list[Any], form: Form, kind: Any = None) -> Any:
     return pa.array(values, kind)
 
 
-_DIMENSION: Final = {"String": pa.string(), "Int64": pa.int64(), "Bool": pa.bool_()}
+_ARROW: Final = {"String": pa.string(), "Int64": pa.int64(), "Float64": pa.float64(), "Bool": pa.bool_()}
 _BUCKETS: Final = pa.list_(pa.struct([(name, pa.int64()) for name in ("from", "to", "hits")]))
 
 
@@ -77,10 +77,10 @@ def sheets(pages: Iterator[list[dict[str, Any]]], columns: Sequence[str], form: 
 
 def _type(name: str, form: Form) -> Any:
     if name in DIMENSIONS:
-        return _DIMENSION[DIMENSIONS[name].type]
+        return _ARROW[DIMENSIONS[name].type]
     metric = METRICS[name]
     if metric.unit == HISTOGRAM:
         return pa.string() if form is Form.CSV else _BUCKETS
-    if metric.unit == INSTANT or name.startswith("latest_"):
+    if metric.unit == INSTANT:
         return pa.string()
-    return pa.int64() if metric.counts or name.startswith(("min_", "max_")) else pa.float64()
+    return pa.int64() if metric.counts else _ARROW[metric.type]
