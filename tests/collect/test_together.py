@@ -13,6 +13,7 @@ from keytrail.collect.chunks import chunk_of
 from keytrail.collect.frozen_batch import Batch
 from keytrail.collect.redis_url import connect, parse_redis_url
 from keytrail.collect.source import Source
+from keytrail.collect.together import SMALL
 from keytrail.errors import StoreError
 from keytrail.store.ledger import Ledger
 from keytrail.store.tables import BATCHES, RAW, ROLLUPS
@@ -177,6 +178,25 @@ def test_taken_by_another_after_the_ledger(server: Server, running: Product) -> 
     assert (totals["taken"], totals["stored"], totals["duplicate"]) == (all_lists + EACH, all_lists, EACH)
     shown = running.http.get("/metrics").text
     assert f'keytrail_records_duplicate_total{{source="{source.name}"}} {EACH}.0' in shown
+
+
+def test_a_redis_that_lost_its_last_moments(server: Server, running: Product) -> None:
+    """It gives what was let go of once more, as if nobody had ever taken it."""
+    client = server.client()
+    # Another batch of a list that is large enough to go in by itself.
+    name = f"{PLAIN}_9_protobuf"
+    client.rpush(name, *[encoded(number, name) for number in range(5_000, 5_000 + SMALL + 1)])
+    source = sealed(running)
+    saved = {key: client.dump(key) for key in client.scan_iter()}
+    with collecting(running.parts.collectors):
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+        for key, content in saved.items():
+            client.restore(key, 0, content, replace=True)
+        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of again")
+    records = len(LISTS) * EACH + SMALL + 1
+    assert counts(running) == {records}
+    totals = Ledger(running.parts.engine).totals()
+    assert (totals["stored"], totals["duplicate"]) == (records, records)
 
 
 def test_a_rejected_record_stays_with_its_own_batch(

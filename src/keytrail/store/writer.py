@@ -79,7 +79,8 @@ class Writer:
             StoreError: It could not be written; trying again with a higher `attempt` is safe.
         """
         with self._one_at_a_time:
-            if chunk.attempt > 1 and self._repeats(chunk):
+            # Also a first attempt: a Redis that lost its last moments gives what was let go of once more, as if new.
+            if self._repeats(chunk):
                 return self.duplicate(chunk)
             # Who has a turn may be erasing somebody, so who that is can be asked only afterwards.
             self._turns.wait()
@@ -107,17 +108,26 @@ class Writer:
             StoreError: They could not be written; write each by itself, with a higher `attempt`.
         """
         with self._one_at_a_time:
+            repeated = self._which_repeat(chunks)
             self._turns.wait()
-            cleared = [self._without_erased(chunk) for chunk in chunks]
-            chunks = [chunk for chunk, _ in cleared]
-            names = "|".join(f"{chunk.batch_id}:{chunk.offset}" for chunk in chunks)
-            token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
-            rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
-            if rows.num_rows:
-                self._engine.insert(RAW, rows, token)
-            ledger = pa.concat_tables([ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
-            self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
-        return [Written(chunk.rows.num_rows, len(erased), 0, erased=tuple(erased)) for chunk, erased in cleared]
+            cleared = [
+                None if again else self._without_erased(chunk) for chunk, again in zip(chunks, repeated, strict=True)
+            ]
+            if any(cleared):
+                self._insert_together([one[0] for one in cleared if one])
+            return [
+                Written(one[0].rows.num_rows, len(one[1]), 0, erased=tuple(one[1])) if one else self.duplicate(chunk)
+                for chunk, one in zip(chunks, cleared, strict=True)
+            ]
+
+    def _insert_together(self, chunks: Sequence[Chunk]) -> None:
+        names = "|".join(f"{chunk.batch_id}:{chunk.offset}" for chunk in chunks)
+        token = f"together:{hashlib.sha256(names.encode()).hexdigest()}"
+        rows = pa.concat_tables([chunk.rows for chunk in chunks]).unify_dictionaries().combine_chunks()
+        if rows.num_rows:
+            self._engine.insert(RAW, rows, token)
+        ledger = pa.concat_tables([ledger_row(chunk, token) for chunk in chunks]).combine_chunks()
+        self._engine.insert(BATCHES, ledger, f"{token}:confirmed")
 
     def duplicate(self, chunk: Chunk) -> Written:
         """Note in the ledger that a chunk came again which is stored already; nothing of it is stored.
@@ -186,6 +196,15 @@ class Writer:
         """Whether the table of batches has the very chunk."""
         known = self.seen(chunk.batch_id, chunk.offset)
         return any(row["taken"] == chunk.taken and row["next"] == chunk.next for row in known)
+
+    def _which_repeat(self, chunks: Sequence[Chunk]) -> list[bool]:
+        """The same of each of several chunks."""
+        found = self._engine.query(
+            f"SELECT batch_id, offset, taken, next FROM {BATCHES} WHERE batch_id IN {{batches:Array(String)}}",
+            {"batches": [chunk.batch_id for chunk in chunks]},
+        )
+        known = set(found.rows)
+        return [(chunk.batch_id, chunk.offset, chunk.taken, chunk.next) in known for chunk in chunks]
 
     def _mend(self, days: list[date]) -> list[str]:
         """Rebuild the rollups that differ from raw rows in the months of days; this process writes nothing meanwhile.
