@@ -3,21 +3,19 @@
 import csv
 import io
 import json
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
 
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
-from keytrail.query.describe import markdown
+from tests.catalogue_table import FILE, markdown, page
 from tests.oracle.records import SECOND, Record, to_msgpack
 from tests.product import ADMIN, TOKEN, Product
 from tests.web.conftest import ORG, OTHER
 
 NOON = 1772366400  # 2026-03-01 12:00 UTC
 DAY = {"from": "2026-03-01", "to": "2026-03-01"}
-DOCS = Path(__file__).parents[2] / "docs" / "api.md"
 # What would end a text, a statement or a name, if it got into the statement.
 HOSTILE = (
     "' OR 1=1 --",
@@ -128,7 +126,7 @@ def test_a_list_may_be_repeated_in_a_link(running: Product) -> None:
 
 
 def test_the_example_of_the_page_is_understood(running: Product) -> None:
-    text = DOCS.read_text(encoding="utf-8")
+    text = FILE.read_text(encoding="utf-8")
     example = text.split("localhost:8080/api/v1/query")[1].split("-d '")[1].split("'")[0]
     answer = post(running, example.encode())
     assert answer.status_code == 200, answer.text
@@ -272,9 +270,9 @@ def test_as_many_dimensions_as_the_description_says(running: Product) -> None:
 
 
 def test_the_page_has_the_catalogue() -> None:
-    text = DOCS.read_text(encoding="utf-8")
-    section = text.split("<!-- catalogue -->\n")[1].split("\n<!-- /catalogue -->")[0]
-    assert section == markdown()
+    text = FILE.read_text(encoding="utf-8")
+    assert markdown() in text
+    assert page(text) == text
 
 
 def test_rows_as_a_file(running: Product) -> None:

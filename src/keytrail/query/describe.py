@@ -1,6 +1,5 @@
-"""The catalogue as data and as text: what `GET /api/v1/catalog`, OpenAPI and `docs/api.md` show."""
+"""The catalogue as data: what `GET /api/v1/catalog` and `docs/api.md` show."""
 
-from collections.abc import Iterable
 from typing import Any
 
 from keytrail.query.catalog import DIMENSIONS, INSTANT, METRICS, OPERATORS
@@ -48,51 +47,3 @@ def catalogue() -> dict[str, list[dict[str, Any]]]:
         "ranges": [{"name": name, "meaning": meaning} for name, meaning in PRESETS.items()],
         "fields": [{"name": name, "meaning": meaning} for name, meaning in FIELDS.items()],
     }
-
-
-def markdown() -> str:
-    """The catalogue as tables of a documentation page; a test holds `docs/api.md` equal to it."""
-    found = catalogue()
-    return "\n".join(
-        [
-            *_table(("field", "meaning"), ((f"`{one['name']}`", one["meaning"]) for one in found["fields"])),
-            "",
-            "Metrics:",
-            "",
-            *_table(
-                ("metric", "meaning", "unit", "only from single requests"),
-                (
-                    (f"`{one['name']}`", one["meaning"], one["unit"], "yes" if one["raw_only"] else "")
-                    for one in found["metrics"]
-                ),
-            ),
-            "",
-            "Dimensions:",
-            "",
-            *_table(
-                ("dimension", "meaning", "type", "only from single requests"),
-                (
-                    (f"`{one['name']}`", one["meaning"], one["type"], "yes" if one["raw_only"] else "")
-                    for one in found["dimensions"]
-                ),
-            ),
-            "",
-            "Operators:",
-            "",
-            *_table(
-                ("operator", "holds if the dimension", "value"),
-                (
-                    (f"`{one['name']}`", one["meaning"], "a list" if one["many"] else "one")
-                    for one in found["operators"]
-                ),
-            ),
-        ]
-    )
-
-
-def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
-    return [
-        f"| {' | '.join(head)} |",
-        f"|{'---|' * len(head)}",
-        *(f"| {' | '.join(row)} |".replace("  ", " ") for row in rows),
-    ]
