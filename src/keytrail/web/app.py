@@ -135,30 +135,31 @@ def make_service(
     app.add_middleware(RawPaths, public_path=settings.server.public_path)
 
     # Added last, so the outermost: every answer passes through it.
-    @app.middleware("http")
-    async def accompany(request: Request, call_next: RequestResponseEndpoint) -> Response:
-        """Give each request an id, log it without what it asked for, and set the headers that every answer has."""
-        request.state.request_id = uuid.uuid4().hex[:16]
-        request.state.principal = None
-        began = time.perf_counter()
-        try:
-            response = await call_next(request)
-        except Exception as error:
-            response = problems.unexpected(request, error, error_page)
-        response.headers["X-Request-ID"] = request.state.request_id
-        for name, value in SECURITY_HEADERS.items():
-            response.headers.setdefault(name, value)
-        route = request.scope.get("route")
-        log.info(
-            "request",
-            request_id=request.state.request_id,
-            method=request.method,
-            # The route, not the path: a path may hold a key.
-            route=getattr(route, "path", "none"),
-            status=response.status_code,
-            ms=round((time.perf_counter() - began) * 1000, 1),
-            token=request.state.principal.name if request.state.principal else None,
-        )
-        return response
-
+    app.middleware("http")(_accompany)
     return Service(app, gate)
+
+
+async def _accompany(request: Request, call_next: RequestResponseEndpoint) -> Response:
+    """Give each request an id, log it without what it asked for, and set the headers that every answer has."""
+    request.state.request_id = uuid.uuid4().hex[:16]
+    request.state.principal = None
+    began = time.perf_counter()
+    try:
+        response = await call_next(request)
+    except Exception as error:
+        response = problems.unexpected(request, error, error_page)
+    response.headers["X-Request-ID"] = request.state.request_id
+    for name, value in SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    route = request.scope.get("route")
+    log.info(
+        "request",
+        request_id=request.state.request_id,
+        method=request.method,
+        # The route, not the path: a path may hold a key.
+        route=getattr(route, "path", "none"),
+        status=response.status_code,
+        ms=round((time.perf_counter() - began) * 1000, 1),
+        token=request.state.principal.name if request.state.principal else None,
+    )
+    return response
