@@ -65,6 +65,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
             response_code=code,
             latency_total=10,
             request_time=10,
+            tags=("first",) if number == 0 else (),
         )
         for number, code in enumerate((200, 200, 404))
     ]
@@ -198,6 +199,8 @@ def test_filters_narrow_every_figure(behind: Product) -> None:
     assert requests("code=404") == "1"
     assert requests("code=404&code=200") == "3"
     assert requests("not.code=404") == "2"
+    assert requests("tag=first") == "1"
+    assert requests("not.tag=first") == "2"
     assert requests("code_class=2xx&key=a/key+with+a+slash?") == "2"
     assert requests("code=500") == "0"
 

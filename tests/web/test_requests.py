@@ -168,6 +168,7 @@ CASES: dict[str, Callable[[Record], bool]] = {
     "user_agent=agent+2": lambda r: r.user_agent == "agent 2",
     "tag=gold": lambda r: "gold" in r.tags,
     "tag=gold&tag=eu": lambda r: {"gold", "eu"} <= set(r.tags),
+    "tag.is_not=eu&tag=gold": lambda r: "gold" in r.tags and "eu" not in r.tags,
     "mcp_method=tools/call": lambda r: r.mcp_method == "tools/call",
     "mcp_type=tool": lambda r: r.mcp_primitive_type == "tool",
     "mcp_name=add": lambda r: r.mcp_primitive_name == "add",

@@ -45,7 +45,7 @@ FILTERS: Final[list[dict[str, Any]]] = [
             for name, dimension in DIMENSIONS.items()
             if name not in {"org", "tag"}
         ),
-        ("tag", "Only requests with this tag. Repeated: with all of them."),
+        ("tag", "Only requests with this tag. Repeated: with all of them. `tag.is_not`: without it."),
     )
 ]
 """The parameters, for the description of the API."""
@@ -89,8 +89,10 @@ def _filters(name: str, values: list[str], scope: Scope) -> list[Filter]:
     if dimension is None or plain == "org":
         raise RequestError(f"unknown parameter {name!r}")
     if plain == "tag":
+        if operator == "is_not":
+            return [Filter("tag", "is_not", value) for value in values]
         if operator:
-            raise RequestError(f"{name}: tags are only compared whole")
+            raise RequestError(f"{name}: tags are only compared whole, by is_not or by nothing")
         return [Filter("tag", "has_all", values)]
     if operator and (operator not in OPERATORS or operator == "has_all"):
         raise RequestError(f"{name}: no such comparison; there are {', '.join(o for o in OPERATORS if o != 'has_all')}")

@@ -1,5 +1,6 @@
 """What stands around every page: who asks, the state in the URL, and the values of its header."""
 
+from dataclasses import replace
 from functools import partial
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -142,9 +143,7 @@ def _chips(desk: Desk, names: Names) -> list[dict[str, str]]:
                 "wanted": "is" if one.wanted else "is not",
                 "remove": state.link(picked=rest),
                 "open": target,
-                "turn": ""
-                if one.dimension == "tag"
-                else state.link(picked=(*rest, type(one)(one.dimension, one.value, not one.wanted))),
+                "turn": state.link(picked=(*rest, replace(one, wanted=not one.wanted))),
             }
         )
     return found

@@ -98,12 +98,13 @@ class State:
         found: list[Filter] = []
         for one in self.picked:
             value = _typed(one)
-            if one.dimension == "tag":
-                found.append(Filter("tag", "has_all", [value]))
-            elif one.wanted:
-                chosen.setdefault(one.dimension, []).append(value)
-            else:
+            if not one.wanted:
                 found.append(Filter(one.dimension, "is_not", value))
+            elif one.dimension == "tag":
+                # A request has several: all that are wanted must be among them.
+                found.append(Filter("tag", "has_all", [value]))
+            else:
+                chosen.setdefault(one.dimension, []).append(value)
         for dimension, values in chosen.items():
             found.append(
                 Filter(dimension, "is", values[0]) if len(values) == 1 else Filter(dimension, "in", values),
