@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from keytrail.errors import StoreAway, StoreError
-from keytrail.store import erasing
+from keytrail.store import mutations
 from keytrail.store.erased import Subject
 from keytrail.store.erasing import Erasing
 from keytrail.store.tables import RAW, ROLLUPS
@@ -79,8 +79,8 @@ def test_who_waits_for_a_change_that_goes_on(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """A change whose asker was killed has to end before it is counted what is left."""
-    monkeypatch.setattr(erasing, "_PATIENCE", 0.1)
-    monkeypatch.setattr(erasing, "_LOOK_EVERY", 0.02)
+    monkeypatch.setattr(mutations, "_PATIENCE", 0.1)
+    monkeypatch.setattr(mutations, "_LOOK_EVERY", 0.02)
     engine = filled.parts.engine
     table = f"{engine.query('SELECT currentDatabase()').rows[0][0]}.{engine.layout.local(RAW)}"
     for node in shards.nodes:
