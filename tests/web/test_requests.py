@@ -5,6 +5,7 @@ import itertools
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from hashlib import sha256
 from typing import Any
 from urllib.parse import quote
 
@@ -298,6 +299,13 @@ def test_a_token_of_one_api(running: Product) -> None:
     other = next(row for row in everything(running) if row["api"] == "api-0")
     assert running.http.get(f"{LIST}/{other['id']}", headers={"Authorization": "logs of one api"}).status_code == 404
     assert running.http.get(f"{LIST}?api=api-0", headers={"Authorization": "logs of one api"}).status_code == 403
+
+
+@pytest.mark.parametrize("operator", ["is", "in", "is_not", "not_in"])
+def test_a_secret_is_compared_as_it_may_be_stored(operator: str) -> None:
+    search = understand(QueryParams([(f"key.{operator}", "a secret")]), Scope(ORG), "UTC")
+    values = [value for one in search.filters for value in (one.value if isinstance(one.value, list) else [one.value])]
+    assert values == ["a secret", sha256(b"a secret").hexdigest()]
 
 
 @pytest.mark.parametrize(("token", "status"), [("nobody", 401), ("sender", 403), ("a-token-of-the-tests", 403)])

@@ -102,7 +102,7 @@ def _filters(name: str, values: list[str], scope: Scope) -> list[Filter]:
     if plain == "api":
         for value in understood if operator in {"", "is", "in"} else ():
             scope.check_api(value)
-    if plain == "key" and operator in {"", "is", "in", "is_not"}:
+    if plain == "key" and operator in {"", "is", "in", "is_not", "not_in"}:
         # A secret is found by what is stored of it.
         understood = [form for value in understood for form in key_forms(value)]
     if operator in {"", "is", "in"}:
