@@ -14,20 +14,22 @@ _UNDER_WAY: Final = (
 )
 
 
-def wait_for_mutations(engine: Engine, table: str, part: str = "") -> None:
+def wait_for_mutations(engine: Engine, table: str, part: str = "", *, reachable: bool = False) -> None:
     """Return once no change of a table is under way.
 
     Args:
         engine: The engine.
         table: The table.
         part: Only changes whose statement has this text; "" for all.
+        reachable: On a cluster, ask only the nodes that answer; else each has to.
 
     Raises:
         StoreAway: One takes too long.
     """
     sql = _UNDER_WAY.format(mutations=engine.layout.system_of_all("mutations"))
     deadline = time.monotonic() + _PATIENCE
-    while engine.query(sql, {"table": engine.layout.local(table), "part": part}).rows[0][0]:
+    limits = {"skip_unavailable_shards": 1} if reachable and engine.layout.cluster else {}
+    while engine.query(sql, {"table": engine.layout.local(table), "part": part}, limits).rows[0][0]:
         if time.monotonic() > deadline:
             raise StoreAway(f"an earlier change of {table} does not end for {_PATIENCE:.0f} s: see system.mutations")
         time.sleep(_LOOK_EVERY)

@@ -234,7 +234,7 @@ class Writer:
         after it.
         """
         # What a killed attempt began to take away would go after it was counted.
-        wait_for_mutations(self._engine, RAW, "DELETE")
+        wait_for_mutations(self._engine, RAW, "DELETE", reachable=True)
         expected = places(chunk)
         stored = self._stored(whole)
         if stored != expected:
