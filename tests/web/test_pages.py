@@ -12,6 +12,7 @@ import pytest
 
 from keytrail.query import changes
 from keytrail.query.zones import DAY, HOUR, MINUTE, zone
+from keytrail.store.consumers import Link, replace_links
 from keytrail.web.ui.figures import url_time
 from keytrail.web.ui.log_pages import requests_around
 from keytrail.web.ui.ranges import make_range
@@ -59,6 +60,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
             api_name="An API",
             api_key=KEY,
             alias="Its alias",
+            oauth_id="a client" if number == 0 else "",
             method="GET",
             path="/a/path",
             raw_path="/a/path",
@@ -71,6 +73,7 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     ]
     with product(tmp_path_factory.mktemp("store"), tokens=tokens, **values) as running:
         running.put_lines([to_json(record).encode() for record in records])
+        replace_links(running.parts.engine, ORG, [Link(ORG, "acme", "Acme Ltd", "client", "a client")])
         yield running
 
 
@@ -208,6 +211,49 @@ def test_filters_narrow_every_figure(behind: Product) -> None:
 @pytest.mark.parametrize("key", ["", "0" * 8, "0" * 16, "0" * 32, sha256(b"").hexdigest()])
 def test_no_key_is_called_so_by_whatever_the_gateway_hashes_with(key: str) -> None:
     assert key_name(key, "")[0] == "no key"
+
+
+@pytest.mark.parametrize(
+    ("text", "filters"),
+    [
+        ("404", [("code", "404")]),
+        ("4XX", [("code_class", "4xx")]),
+        ("2001:db8::1", [("ip", "2001:db8::1")]),
+        ("a client", [("oauth_client", "a client")]),
+    ],
+)
+def test_what_is_searched_for_among_requests_and_is_a_filter_becomes_one(
+    behind: Product, text: str, filters: list[tuple[str, str]]
+) -> None:
+    said = behind.http.get(
+        "/requests", params={"q": text, "range": "7d"}, headers={"Authorization": "all"}, follow_redirects=False
+    )
+    assert said.status_code == 303
+    assert parse_qsl(urlsplit(said.headers["Location"]).query) == [("range", "7d"), *filters]
+
+
+def test_other_text_is_searched_for_in_paths(behind: Product) -> None:
+    page = behind.http.get("/requests?q=a/pa", headers={"Authorization": "all"}, follow_redirects=False)
+    assert page.status_code == 200
+    assert "3 requests, newest first" in page.text
+
+
+def test_a_client_is_shown_with_whose_it_is(behind: Product) -> None:
+    for path in ("/clients?panel=table&q=acme", "/?panel=clients", "/clients/a%20client?panel=identity"):
+        assert "Acme Ltd" in behind.http.get(path, headers={"Authorization": "all"}).text
+    identity = behind.http.get("/clients/a%20client?panel=identity", headers={"Authorization": "all"}).text
+    assert 'href="/stats/consumers/acme"' in identity
+    # Who sees but a part of the organisation does not see its directory.
+    assert "Acme Ltd" not in behind.http.get("/clients?panel=table", headers={"Authorization": "one api"}).text
+
+
+def test_a_file_says_what_it_is_and_of_which_days(behind: Product) -> None:
+    path = "/keys?from=2020-01-01&to=2020-01-31&panel=table&as=csv"
+    sheet = behind.http.get(path, headers={"Authorization": "all"})
+    assert 'filename="keytrail-keys-2020-01-01-2020-01-31.csv"' in sheet.headers["Content-Disposition"]
+    rows = behind.http.get("/keys?panel=table&as=csv", headers={"Authorization": "all"}).text.splitlines()
+    assert rows[0].removeprefix("\ufeff").startswith("key,latest_alias,hits,error,")
+    assert rows[1].startswith(f"{KEY},Its alias,3,1,")
 
 
 def test_every_page_tells_that_nothing_is_collected(behind: Product, monkeypatch: pytest.MonkeyPatch) -> None:

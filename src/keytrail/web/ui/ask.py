@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
 from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
@@ -207,6 +208,17 @@ class Names:
         """The name of a consumer, its id where it has none."""
         links = self.consumers(desk).get(consumer)
         return links[0].name if links else consumer
+
+    def owner(self, desk: Desk, kind: str, value: str) -> Link | None:
+        """To whom a key or client belongs now; None where that is not known, or not the asker's to see."""
+
+        def make() -> dict[tuple[str, str], Link]:
+            now = datetime.now(UTC)
+            links = [link for held in self.consumers(desk).values() for link in held]
+            return {(link.kind, link.value): link for link in links if link.start <= now < link.end}
+
+        owners: Mapping[tuple[str, str], Link] = self.keep(("owners", desk.scope), make)
+        return owners.get((kind, value))
 
     def newest(self, desk: Desk) -> int:
         """The instant of the newest record that the asker sees, ms; 0 for none. A second old at most."""

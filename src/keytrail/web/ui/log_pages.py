@@ -1,15 +1,18 @@
 """The request log, newest first and live, and one request with everything that is stored of it."""
 
+import re
 from collections.abc import Mapping
+from contextlib import suppress
+from ipaddress import ip_address
 from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from fastapi import APIRouter, Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotFound, RequestError
 from keytrail.query.records import Bound, Row, Search, find, page
-from keytrail.query.request import Filter
+from keytrail.query.request import ALL_TIME, Filter
 from keytrail.query.zones import MINUTE, Span, to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.auth import require
@@ -29,12 +32,21 @@ router = APIRouter(include_in_schema=False)
 ROWS: Final = 100
 _LONGEST_LATENCY: Final = 999_999_999
 """In ms: eleven days."""
+_CODE: Final = re.compile(r"[1-5]\d\d", re.ASCII)
+_CODE_CLASS: Final = re.compile(r"[1-5]xx", re.IGNORECASE)
+_SHORTEST_NAME: Final = 6
+"""Characters from which on a text is looked for among the keys and clients."""
 
 
 @router.get("/requests")
 def log(request: Request, desk: AtDesk) -> Response:
-    """Single requests with the page's filters, a text in their path, and a least latency. Needs `logs`."""
+    """Single requests with the page's filters, a text in their path, and a least latency. Needs `logs`.
+
+    What is searched for and is a code, an address, a key or a client is filtered by instead.
+    """
     require(desk.principal, "logs")
+    if meant := _meant(desk):
+        return RedirectResponse(desk.state.link(picked=(*desk.state.picked, meant), search=""), 303)
     cursor = request.query_params.get("cursor", "")
     names: Names = request.app.state.names
     panels = [
@@ -55,8 +67,27 @@ def log(request: Request, desk: AtDesk) -> Response:
             ("max_latency", "Latency at most, ms", "≤ ms"),
         )
     ]
-    searches = "Text in the path"
+    searches = "Path, key, client, IP or code"
     return show(request, desk, "log.html", panels, compares=False, title="Requests", searches=searches, bounds=bounds)
+
+
+def _meant(desk: Desk) -> Picked | None:
+    """What a text that is searched for is, other than some of a path; None if it is that."""
+    text = desk.state.search
+    if _CODE.fullmatch(text):
+        return Picked("code", text)
+    if _CODE_CLASS.fullmatch(text):
+        return Picked("code_class", text.lower())
+    with suppress(ValueError):
+        ip_address(text)
+        return Picked("ip", text)
+    if len(text) < _SHORTEST_NAME or "/" in text:
+        return None
+    for dimension in ("key", "oauth_client"):
+        named = desk.about(Filter(dimension, "is", text))
+        if named.one("hits", spans=(ALL_TIME,), filtered=False).get("hits"):
+            return Picked(dimension, text)
+    return None
 
 
 def _page(desk: Desk, names: Names, cursor: str) -> dict[str, Any]:
@@ -112,6 +143,9 @@ def _line(desk: Desk, row: Row, apis: Mapping[str, str]) -> dict[str, Any]:
         "code_href": state.pick("code", one["code"]),
         "name": name,
         "key_href": state.pick("key", one["key"]),
+        "method_href": state.pick("method", one["method"]),
+        "api_href": state.pick("api", one["api"]),
+        "ip_href": state.pick("ip", one["ip"]) if one["ip"] else "",
         "api_title": one["api_name"] or apis.get(one["api"]) or one["api"],
     }
 

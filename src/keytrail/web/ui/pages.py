@@ -58,7 +58,7 @@ def keys(request: Request, desk: AtDesk) -> Response:
 @router.get("/clients")
 def clients(request: Request, desk: AtDesk) -> Response:
     """All OAuth clients."""
-    return _table_page(request, desk, "clients", "OAuth clients", "Client id")
+    return _table_page(request, desk, "clients", "OAuth clients", "Client id or consumer")
 
 
 @router.get("/apis")

@@ -1,7 +1,7 @@
 """The rankings: the values of a dimension with the most hits, and who is behind the errors."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 from urllib.parse import quote
@@ -88,7 +88,11 @@ def ranking(desk: Desk, names: Names, kind: str) -> list[Ranked]:
     rows = rows[:TOP]
     apis: Mapping[str, str] = names.apis(desk) if "api" in spec.by else {}
     most = max((row["hits"] for row in rows), default=1)
-    return [_ranked(desk, spec, row, apis, most) for row in rows]
+    ranked = [_ranked(desk, spec, row, apis, most) for row in rows]
+    if spec.by == ("oauth_client",):
+        owners = [names.owner(desk, "client", row["oauth_client"]) for row in rows]
+        return [replace(one, sub=owner.name) if owner else one for one, owner in zip(ranked, owners, strict=True)]
+    return ranked
 
 
 def _of_gateway(tag: str, apis: Mapping[str, str]) -> bool:

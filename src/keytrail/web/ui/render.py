@@ -1,5 +1,6 @@
 """Templates: the environment, and a page or a panel made of them."""
 
+import re
 import time
 from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -13,8 +14,10 @@ from starlette.responses import HTMLResponse, Response
 
 from keytrail import __version__
 from keytrail.errors import NoLongerKept, RequestError, StoreAway, StoreError, TooCostly
+from keytrail.query.zones import to_moment, zone
 from keytrail.web.ui import figures, static
 from keytrail.web.ui.panels import Panel
+from keytrail.web.ui.ranges import Range
 
 log = structlog.get_logger("keytrail.web")
 
@@ -114,7 +117,7 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], paced: 
         if wanted not in by_id:
             raise RequestError(f"there is no panel {wanted[:40]!r}")
         if request.query_params.get("as") == "csv" and (made := by_id[wanted].sheet):
-            return _download(made(), by_id[wanted].title)
+            return _download(made(), [values["title"], by_id[wanted].title], values["state"].range)
         return page("panel.html", request, shown=_made(by_id[wanted], paced, request.state.request_id), **values)
     scripted = bool(request.cookies.get(SCRIPTED))
     waiting = {
@@ -127,9 +130,12 @@ def panel_page(template: str, request: Request, panels: Iterable[Panel], paced: 
     return page(template, request, shown=shown, **values)
 
 
-def _download(text: str, title: str) -> Response:
-    """A file to save; with the mark by which spreadsheets tell UTF-8."""
-    name = "keytrail-" + "-".join(title.lower().split()) + ".csv"
+def _download(text: str, titles: list[str], period: Range) -> Response:
+    """A file to save, named by what it is about and its days; with the mark by which spreadsheets tell UTF-8."""
+    last = max(min(period.end, period.now) - 1, period.start)
+    days = (to_moment(at, zone(period.zone)).date().isoformat() for at in (period.start, last))
+    words = (re.sub("[^a-z0-9]+", "-", title.lower()).strip("-")[:60] for title in titles)
+    name = "-".join(("keytrail", *filter(None, dict.fromkeys(words)), *dict.fromkeys(days))) + ".csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"', "Cache-Control": "private, no-store"}
     return Response("\ufeff" + text, headers=headers, media_type="text/csv; charset=utf-8")
 

@@ -72,7 +72,7 @@ def subject_page(
     names: Names = request.app.state.names
     steps = over_time(desk)
     panels = [
-        Panel("identity", kind, "identity", identity or partial(_identity, desk, kind, value), size="identity"),
+        Panel("identity", kind, "identity", identity or partial(_identity, desk, names, kind, value), size="identity"),
         figures_panel(desk, steps, of_key=True),
         *chart_panels(request, desk, steps, ("w8 x6", "w4 x6"))[:2],
         table_panel(desk, names, "subject-endpoints", "Endpoints called"),
@@ -101,13 +101,15 @@ def guilty_panel(desk: Desk, names: Names, wide: str = "") -> Panel:
     return Panel("guilty", "Errors", "guilty", make, menu=see_failed(desk), asks=asked(asks), size="table", wide=wide)
 
 
-def _identity(desk: Desk, kind: str, value: str) -> dict[str, Any]:
-    """Since when and until when a key or client was seen, whatever the range and the filters."""
+def _identity(desk: Desk, names: Names, kind: str, value: str) -> dict[str, Any]:
+    """Whose a key or client is, and since when and until when it was seen, whatever the range and the filters."""
+    owner = names.owner(desk, {"Key": "key", "OAuth client": "client"}[kind], value)
     seen = desk.one("hits", "first_hit", "last_hit", spans=(ALL_TIME,), filtered=False)
     where, now = desk.state.range.zone, desk.state.range.now
     return {
         "label": {"Key": "Hash", "OAuth client": "Client id"}[kind],
         "value": value,
+        "consumer": (owner.name, desk.state.link(rankings.consumer_path(owner.consumer))) if owner else None,
         "hits": seen.get("hits", 0),
         "first": figures.ago(seen.get("first_hit"), now, where),
         "last": figures.ago(seen.get("last_hit"), now, where),

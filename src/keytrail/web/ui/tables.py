@@ -1,7 +1,7 @@
 """The sortable, searchable tables of keys, clients, APIs and endpoints."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import ceil
 from typing import Any, Final
@@ -9,7 +9,6 @@ from typing import Any, Final
 from markupsafe import Markup
 
 from keytrail.query.request import Filter
-from keytrail.store.consumers import Link
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
@@ -187,15 +186,14 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     order = (sort, *(() if sort == "-hits" else ("-hits",)), *kind.by)
     apis = names.apis(desk) if "api" in kind.by else {}
     offset = size * (state.page - 1)
-    people = names.consumers(desk) if "consumer" in kind.by else {}
     if state.search:
         answer = desk.ask(*metrics, by=kind.by, where=kind.where, order=order, limit=MOST_SEARCHED)
-        named = [_named(row, people) for row in answer.rows]
+        named = [_named(desk, names, row) for row in answer.rows]
         matching = [row for row in named if _matches(row, kind, apis, state.search.casefold())]
         rows, total, cut = matching[offset : offset + size], len(matching), answer.total_rows > MOST_SEARCHED
     else:
         answer = desk.ask(*metrics, by=kind.by, where=kind.where, order=order, limit=size, offset=offset)
-        rows, total, cut = [_named(row, people) for row in answer.rows], answer.total_rows, False
+        rows, total, cut = [_named(desk, names, row) for row in answer.rows], answer.total_rows, False
     extra = _extra(desk, kind, rows)
     pages = max(ceil(total / size), 1)
     return Table(
@@ -212,10 +210,12 @@ def table(desk: Desk, names: Names, name: str, *, size: int = PAGE_SIZE) -> Tabl
     )
 
 
-def _named(row: Row, people: Mapping[str, Sequence[Link]]) -> Row:
-    """The row with its consumer's name, where it has one."""
-    links = people.get(row.get("consumer", ""), ())
-    return row | {"consumer_name": links[0].name} if links else row
+def _named(desk: Desk, names: Names, row: Row) -> Row:
+    """The row with the name of its consumer, or of the one whose OAuth client it is, where that is known."""
+    if "consumer" in row:
+        return row | {"consumer_name": names.consumer(desk, row["consumer"])}
+    owner = names.owner(desk, "client", row["oauth_client"]) if "oauth_client" in row else None
+    return row | {"consumer_name": owner.name} if owner else row
 
 
 def _matches(row: Row, kind: Kind, apis: Mapping[str, str], text: str) -> bool:
@@ -287,7 +287,7 @@ def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
         case "oauth_client":
             client = row["oauth_client"]
             href = state.without("oauth_client").link(client_path(client))
-            return Head(client, href, copy=client, filter=state.pick("oauth_client", client))
+            return Head(client, href, row.get("consumer_name", ""), client, filter=state.pick("oauth_client", client))
         case "code":
             key, alias = row["key"], row["latest_alias"]
             return Head(
