@@ -28,6 +28,7 @@ from tests.product import ADMIN, TOKEN, Product, product, token_entry
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 OTHER, OTHER_ORG = "a token of the other", "61f2b7c0a1dcd60001aa11b2"
 NOBODY = "a token without records"
+NEWCOMER = "a token before its first record"
 RECORDS = 20_000
 HOSTILE = ('<script>document.title = "run"</script>', "\u202eltr\u2066 עברית", "🦊" * 40, "x" * 2_000)
 """Names that must be shown and never run, whatever their direction and length."""
@@ -155,6 +156,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         token_entry(TOKEN, org=ORG_ID, permissions=["analytics", "logs"]),
         token_entry(OTHER, org=OTHER_ORG, permissions=["analytics", "logs"]),
         token_entry(NOBODY, org="an empty organisation", permissions=["analytics", "logs"]),
+        token_entry(NEWCOMER, org="a new organisation", permissions=["analytics", "logs"]),
         token_entry(ADMIN, org="*", permissions=["admin"]),
     ]
     end = datetime.now(UTC)

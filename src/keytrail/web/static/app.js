@@ -219,6 +219,8 @@ document.addEventListener("htmx:afterRequest", () => document.documentElement.cl
 document.addEventListener("htmx:afterSwap", (event) => {
   seen = performance.now();
   const swapped = event.detail.target;
+  // The first record has come.
+  if (document.querySelector("#first-steps") && !document.querySelector("#age.none")) location.reload();
   if (swapped && swapped.id === "page" && toTop) {
     scrollTo(0, 0);
     document.getElementById("main")?.focus({ preventScroll: true });

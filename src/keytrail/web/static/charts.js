@@ -15,6 +15,8 @@
   const number = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
   // Of a few days the hours are shown, of more the days alone.
   const clock = (labels) => {
+    // A bucket of times begins at its bar.
+    if (labels.some((label) => label.includes("–"))) return { formatter: (label) => label.replace(/–\S+/, "") };
     const days = new Set(labels.filter((label) => / \d\d:\d\d$/.test(label)).map((label) => label.slice(0, -6)));
     if (days.size < 4) return { formatter: (label) => label.replace(/^(\d+ \w+) (?!00:00)/, "") };
     return {
@@ -25,7 +27,8 @@
   const short = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 
   function axis(value, unit) {
-    if (!unit || !value) return short.format(value);
+    // As figures in words: `1.5 k`, `2 M`.
+    if (!unit || !value) return short.format(value).replace(/[KMB]$/, (power) => ` ${{ K: "k", M: "M", B: "G" }[power]}`);
     return value >= 1000 ? `${number.format(value / 1000)} s` : `${number.format(value)} ${unit}`;
   }
 

@@ -85,7 +85,8 @@ def show(
     response = panel_page(
         template,
         request,
-        panels,
+        # Without any record a page about a range says what to do first, instead of everything that there is none of.
+        panels if age["newest"] or not ranged or "panel" in request.query_params else [],
         # Of a page about one thing, whichever: the route's own path.
         (desk.scope, state.range.name, request.scope["route"].path),
         state=state,
@@ -103,6 +104,7 @@ def show(
         csv_url=partial(csv_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
         zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
+        through=request.app.state.operations.complete_through(),
         **age,
         **values,
     )
