@@ -247,6 +247,15 @@ def test_a_client_is_shown_with_whose_it_is(behind: Product) -> None:
     assert "Acme Ltd" not in behind.http.get("/clients?panel=table", headers={"Authorization": "one api"}).text
 
 
+def test_a_preset_says_what_it_comes_to() -> None:
+    # 26 November 2026, 00:06 in UTC.
+    now, of = 1_795_651_564_969, "Europe/Berlin"
+    assert make_range("last-month", "", "", of, now).words == "1 Oct – 31 Oct 2026"
+    assert make_range("month", "", "", of, now).words == "since 1 Nov"
+    assert make_range("24h", "", "", of, now).words == "since 25 Nov 02:00"
+    assert make_range("last-month", "", "", of, now - 320 * DAY).words == "1 Dec – 31 Dec 2025"
+
+
 def test_a_file_says_what_it_is_and_of_which_days(behind: Product) -> None:
     path = "/keys?from=2020-01-01&to=2020-01-31&panel=table&as=csv"
     sheet = behind.http.get(path, headers={"Authorization": "all"})

@@ -94,9 +94,10 @@ Steps = Callable[[], tuple[list[Bucket], list[Row]]]
 def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[Figure]:
     """Requests, error rate, p95, active keys and the gateway's own time, each against the period before."""
     state = desk.state
-    now, before = desk.one(*FIGURES), _before(desk, *FIGURES) or {}
+    now, earlier = desk.one(*FIGURES), _before(desk, *FIGURES)
+    before = earlier or {}
     buckets, rows = steps()
-    hits, old_hits = now.get("hits", 0), before.get("hits")
+    hits, old_hits = now.get("hits", 0), None if earlier is None else earlier.get("hits", 0)
     # Wherever a figure leads, what the page is about holds there, too.
     about = state.having(**subject(desk))
     changed = about.link("/changes") if state.compare else ""
@@ -140,8 +141,8 @@ def overview_figures(desk: Desk, steps: Steps, *, of_key: bool = False) -> list[
     ]
     if not of_key:
         keys = desk.one(KEYS).get(KEYS, 0)
-        earlier = _before(desk, KEYS)
-        old_keys = None if earlier is None else earlier.get(KEYS, 0)
+        keys_before = _before(desk, KEYS)
+        old_keys = None if keys_before is None else keys_before.get(KEYS, 0)
         found.insert(
             3, Figure("Active keys", figures.count(keys), figures.delta(keys, old_keys), href=state.link("/keys"))
         )

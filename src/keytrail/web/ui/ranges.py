@@ -82,6 +82,17 @@ class Range:
         """Records may still arrive in it."""
         return self.end > self.now
 
+    @property
+    def words(self) -> str:
+        """Its first and last day or time, for people: what a preset comes to."""
+        where = zone(self.zone)
+        first = _shown(self.start, where)
+        # Of what ends now the year goes without saying.
+        if self.live:
+            return f"since {first.replace(f' {to_moment(self.start, where).year}', '')}"
+        last = _shown(self.end, where, closing=True)
+        return last if first == last else f"{first.removesuffix(last[-5:])} – {last}"
+
     def buckets(self, spans: tuple[Span, ...] | None = None) -> list[Bucket]:
         """The steps of its charts.
 
