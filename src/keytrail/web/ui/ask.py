@@ -217,8 +217,7 @@ class Names:
             links = [link for held in self.consumers(desk).values() for link in held]
             return {(link.kind, link.value): link for link in links if link.start <= now < link.end}
 
-        owners: Mapping[tuple[str, str], Link] = self.keep(("owners", desk.scope), make)
-        return owners.get((kind, value))
+        return self.keep(("owners", desk.scope), make).get((kind, value))
 
     def newest(self, desk: Desk) -> int:
         """The instant of the newest record that the asker sees, ms; 0 for none. A second old at most."""
