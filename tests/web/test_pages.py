@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
+from keytrail.instants import present
 from keytrail.query import changes
 from keytrail.query.zones import DAY, HOUR, MINUTE, zone
 from keytrail.store.consumers import Link, replace_links
@@ -254,6 +255,18 @@ def test_a_preset_says_what_it_comes_to() -> None:
     assert make_range("month", "", "", of, now).words == "since 1 Nov"
     assert make_range("24h", "", "", of, now).words == "since 25 Nov 02:00"
     assert make_range("last-month", "", "", of, now - 320 * DAY).words == "1 Dec – 31 Dec 2025"
+
+
+def test_a_range_from_before_the_first_record_says_so(behind: Product) -> None:
+    def page(**query: str) -> str:
+        answer = behind.http.get("/keys", params=query, headers={"Authorization": "all"})
+        assert answer.status_code == 200
+        return answer.text
+
+    assert "records from" in page(range="last-month")
+    # The oldest is from two minutes before the first of these tests.
+    start, end = (url_time(present() + by, zone("Europe/Berlin")) for by in (-MINUTE, HOUR))
+    assert "records from" not in page(**{"from": start, "to": end})
 
 
 def test_a_file_says_what_it_is_and_of_which_days(behind: Product) -> None:

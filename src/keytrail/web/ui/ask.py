@@ -219,6 +219,14 @@ class Names:
 
         return self.keep(("owners", desk.scope), make).get((kind, value))
 
+    def oldest(self, desk: Desk) -> int:
+        """The instant of the oldest record that the asker sees, ms; 0 for none."""
+
+        def make() -> int:
+            return int(desk.about().one("first_hit", spans=(ALL_TIME,), filtered=False).get("first_hit", 0))
+
+        return self.keep(("oldest", desk.scope), make)
+
     def newest(self, desk: Desk) -> int:
         """The instant of the newest record that the asker sees, ms; 0 for none. A second old at most."""
 

@@ -29,25 +29,28 @@ def flow(request: Request, desk: AtDesk) -> Response:
 
     whole = desk.principal.sees_everything
     menu = (("As JSON", f"{desk.state.root}/api/v1/pipeline?limit={BATCHES}"),)
-    panels = [
-        Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures"),
-        Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table"),
-        Panel(
-            "gaps",
-            "Gaps",
-            "gaps",
-            lambda: _gaps(told()),
-            note="when nothing was collected",
-            size="text",
-            wide="w4 x4" if whole else "",
-        ),
-    ]
+    gaps = Panel(
+        "gaps",
+        "Gaps",
+        "gaps",
+        lambda: _gaps(told()),
+        note="when nothing was collected",
+        size="text",
+        wide="w4 x4" if whole else "",
+    )
+    batches = Panel("batches", "Batches", "batches", of("batches"), note="newest first", menu=menu, size="table")
+    panels = [Panel("figures", "Key figures", "figures", lambda: _figures(desk, told()), size="figures")]
+    # What troubles collection comes first: whoever looks here asks whether it goes on.
     if whole:
         panels += [
             Panel("sources", "Sources", "sources", lambda: _sources(told()), size="text", wide="w8 x8"),
+            gaps,
+            batches,
             Panel("rejects", "Rejected records", "rejects", of("rejects"), size="table", wide="w8 x8"),
             Panel("tables", "Storage", "storage", lambda: _storage(told()), wide="w4 x4", live=False),
         ]
+    else:
+        panels += [gaps, batches]
     return show(
         request,
         desk,

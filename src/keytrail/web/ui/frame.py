@@ -104,6 +104,7 @@ def show(
         csv_url=partial(csv_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
         zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
+        oldest=names.oldest(desk),
         through=request.app.state.operations.complete_through(),
         **age,
         **values,

@@ -75,7 +75,7 @@ def sign_in_with_token(request: Request, fields: Form) -> Response:
     try:
         session = request.app.state.gate.sign_in(fields.get("token", "").strip())
     except NotAuthorised:
-        wrong = "No such token, or it has expired. `keytrail token create` makes one."
+        wrong = "No such token, or it has expired."
         return page("signin.html", request, 401, next=target, wrong=wrong)
     return _begin(request, session, target)
 
