@@ -18,6 +18,8 @@ def test_everything_is_reached_in_order_and_seen_to_be(tab: Tab, path: str) -> N
     seen = tab(path)
     page = seen.page
     seen.settled()
+    # A panel that comes while one is on the way to it has other elements then.
+    seen.whole()
     count = page.evaluate(
         f"""() => {{
             window.wanted = {VISIBLE};
