@@ -135,7 +135,7 @@ def as_it_is(_: schemathesis.SerializationContext, value: Any) -> bytes:
 # Operation by operation: drawn together they are so much data that most examples would be given up halfway.
 @settings(
     deadline=None,
-    max_examples=10,
+    max_examples=6,
     phases=[Phase.explicit, Phase.generate],
     suppress_health_check=list(HealthCheck),
 )
