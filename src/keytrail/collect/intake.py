@@ -23,13 +23,11 @@ class Intake:
     Args:
         writer: The way into the store.
         privacy: What is kept of a record.
-        source: Kind of source for the ledger.
     """
 
-    def __init__(self, writer: Writer, privacy: Privacy, source: str = "file") -> None:
+    def __init__(self, writer: Writer, privacy: Privacy) -> None:
         self._writer = writer
         self._privacy = privacy
-        self._source = source
         # What is in a place must not change between looking and writing.
         self._one_at_a_time = threading.Lock()
 
@@ -100,7 +98,7 @@ class Intake:
             taken=len(lines),
             rows=pa.concat_tables(tables).unify_dictionaries().combine_chunks() if tables else SCHEMA.empty_table(),
             rejected=rejected,
-            source=self._source,
+            source="file",
             origin=origin,
             attempt=attempt,
             sealed_at=datetime.now(UTC),

@@ -85,7 +85,6 @@ class Source:
         if forward_prefix:
             check_forward_prefix(prefix, forward_prefix, cluster=self.calls.is_cluster)
         self.name = name
-        self.owner = owner
         self.store_id = store_id
         self.lease_seconds = lease_seconds
         self.prefix = prefix

@@ -28,6 +28,7 @@ from keytrail.store.client import Engine
 from keytrail.store.cold import Nowhere
 from keytrail.store.duplicates import Duplicate, note_duplicate
 from keytrail.store.erased import Erased
+from keytrail.store.kept import month_of
 from keytrail.store.mutations import wait_for_mutations
 from keytrail.store.rebuild import differing, mend_months, months_of_raw, rebuild_month
 from keytrail.store.surely import insert_surely
@@ -211,7 +212,7 @@ class Writer:
 
         Records may have come late, for a cold day: the files of these days are read, too.
         """
-        months = sorted({day.year * 100 + day.month for day in days})
+        months = sorted({month_of(day) for day in days})
         cold = () if isinstance(self._engine.cold, Nowhere) else days
         if self._engine.layout.shared:
             # What seems to differ may be an insert of another process under way: only what still does takes a turn.
