@@ -48,8 +48,21 @@ def test_a_click_on_a_bar_filters_by_what_it_counts(tab: Tab) -> None:
     assert seen.faults == []
 
 
+def on_axis(seen: Seen, panel: str, *values: int) -> list[str]:
+    """How the value axis of a chart writes numbers."""
+    found: list[str] = seen.page.evaluate(
+        "([panel, values]) => values.map(echarts.getInstanceByDom(document.querySelector(`#${panel} .canvas`))"
+        ".getOption().yAxis[0].axisLabel.formatter)",
+        [panel, values],
+    )
+    return found
+
+
 def test_a_legend_leads_to_what_has_most_of_it(tab: Tab) -> None:
     seen = tab("/")
+    # Beside, as the page is open: an axis writes counts as the figures do, and latencies with their unit.
+    assert on_axis(seen, "p-traffic", 800, 1_500, 2_000_000) == ["800", "1.5 k", "2 M"]
+    assert on_axis(seen, "p-latency", 300, 1_500) == ["300 ms", "1.5 s"]
     page = seen.page
     for panel, series, sort, column in (
         ("latency", "p99", "p99_latency", "p99"),

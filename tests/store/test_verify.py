@@ -41,29 +41,32 @@ def test_what_was_let_go_of_as_a_duplicate_must_be_there(store: Product) -> None
 
 
 def test_as_many_rows_as_there_should_be_are_not_enough(store: Product) -> None:
-    """Ten are not there and ten others twice; of another batch, which nobody confirmed, five are there twice."""
+    """Ten are not there and ten others twice; five twice of a batch that nobody confirmed, three of one that is whole."""
     store.empty()
+    put(store, "doubled", LINES[120:130])
     put(store, "mixed", LINES[:100])
     put(store, "unknown", LINES[100:120])
     command = store.parts.engine.command
     command(f"ALTER TABLE {RAW} DELETE WHERE batch_id = 'mixed' AND seq < 10 SETTINGS mutations_sync = 2")
     command(f"ALTER TABLE {BATCHES} DELETE WHERE batch_id = 'unknown' SETTINGS mutations_sync = 2")
-    for batch, first in (("mixed", 90), ("unknown", 15)):
+    for batch, first in (("doubled", 7), ("mixed", 90), ("unknown", 15)):
         command(
             f"INSERT INTO {RAW} SELECT * FROM {RAW} WHERE batch_id = '{batch}' AND seq >= {first} "
             "SETTINGS insert_deduplicate = 0"
         )
     verified = store.parts.upkeep.verify()
-    assert (verified.records, verified.missing, verified.surplus, verified.twice) == (125, 10, 35, 10)
+    assert (verified.records, verified.missing, verified.surplus, verified.twice) == (138, 10, 38, 13)
     assert verified.differing == [
+        Differing("doubled", "a file", 10, 13, twice=3),
         Differing("mixed", "a file", 100, 100, twice=10),
         Differing("unknown", "", 0, 25, twice=5),
     ]
     said = [(finding.good, finding.text) for finding in ledger_findings(verified) if finding.name != "rollups"]
     assert said == [
         (False, "10 rows are missing"),
-        (False, "10 rows are there twice"),
+        (False, "13 rows are there twice"),
         (True, "25 rows that no batch has confirmed; trying their batch again settles that"),
+        (False, "13 rows where its ledger says 10, 3 of them twice (a file)"),
         (False, "100 rows where its ledger says 100, 10 of them twice (a file)"),
         (True, "25 rows where its ledger says 0, 5 of them twice"),
     ]

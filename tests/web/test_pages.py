@@ -74,7 +74,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
     ]
     with product(tmp_path_factory.mktemp("store"), tokens=tokens, **values) as running:
         running.put_lines([to_json(record).encode() for record in records])
-        replace_links(running.parts.engine, ORG, [Link(ORG, "acme", "Acme Ltd", "client", "a client")])
+        theirs, since = ("client", "a client"), datetime(2026, 1, 1, tzinfo=UTC)
+        links = [Link(ORG, "acme", "Acme Ltd", *theirs, start=since), Link(ORG, "old", "Old Ltd", *theirs, end=since)]
+        replace_links(running.parts.engine, ORG, links)
         yield running
 
 
@@ -305,6 +307,10 @@ def test_every_page_tells_that_nothing_is_collected(behind: Product, monkeypatch
     assert "since Mon 23 Nov 2026, 13:00:00.000 Europe/Berlin: Redis could not be reached" in page
     (gap,) = behind.get("/api/v1/pipeline", "all")["gaps"]
     assert gap["end"] is None
+    # The latest is told first.
+    gaps.insert(0, {"start": "2026-11-23T09:00:00.000Z", "cause": "down"})
+    told = pipeline().partition('id="p-gaps"')[2]
+    assert 0 < told.index("Redis could not be reached") < told.index("keytrail did not run")
 
 
 def test_what_a_token_may_not_see_is_not_in_the_page(behind: Product) -> None:
