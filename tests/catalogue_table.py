@@ -5,6 +5,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 from keytrail.query.describe import catalogue
 
@@ -28,23 +29,11 @@ def markdown() -> str:
             "",
             "Metrics:",
             "",
-            *_table(
-                ("metric", "meaning", "unit", "only from single requests"),
-                (
-                    (f"`{one['name']}`", one["meaning"], one["unit"], "yes" if one["raw_only"] else "")
-                    for one in found["metrics"]
-                ),
-            ),
+            *_named("metric", "unit", found["metrics"]),
             "",
             "Dimensions:",
             "",
-            *_table(
-                ("dimension", "meaning", "type", "only from single requests"),
-                (
-                    (f"`{one['name']}`", one["meaning"], one["type"], "yes" if one["raw_only"] else "")
-                    for one in found["dimensions"]
-                ),
-            ),
+            *_named("dimension", "type", found["dimensions"]),
             "",
             "Operators:",
             "",
@@ -56,6 +45,14 @@ def markdown() -> str:
                 ),
             ),
         ]
+    )
+
+
+def _named(kind: str, about: str, rows: Iterable[dict[str, Any]]) -> list[str]:
+    """The table of metrics, or of dimensions, with what is told about each of the one or the other."""
+    return _table(
+        (kind, "meaning", about, "only from single requests"),
+        ((f"`{one['name']}`", one["meaning"], one[about], "yes" if one["raw_only"] else "") for one in rows),
     )
 
 

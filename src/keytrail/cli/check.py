@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from keytrail.cli.reach import Reached
     from keytrail.config import Settings
     from keytrail.store.client import Engine
-    from keytrail.store.verify import Verified
+    from keytrail.store.verify import Differing, Verified
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,17 +199,7 @@ def ledger_findings(found: "Verified") -> list[Finding]:
             unknown = found.surplus - found.twice
             text = f"{unknown:,} rows that no batch has confirmed; trying their batch again settles that"
             rows.append(Finding("ledger", True, text, "warning"))
-        rows += [
-            Finding(
-                f"batch {one.batch_id}",
-                (warns := one.found > one.expected and not (one.twice and one.expected)),
-                f"{one.found:,} rows where its ledger says {one.expected:,}"
-                + (f", {one.twice:,} of them twice" if one.twice else "")
-                + (f" ({one.origin})" if one.origin else ""),
-                "warning" if warns else "",
-            )
-            for one in found.differing[:_BATCHES_SHOWN]
-        ]
+        rows += map(_batch_finding, found.differing[:_BATCHES_SHOWN])
     if found.unconfirmed:
         text = f"{found.unconfirmed:,} records were let go of as duplicates of chunks that it does not know"
         rows.append(Finding("ledger", False, text))
@@ -222,6 +212,17 @@ def ledger_findings(found: "Verified") -> list[Finding]:
         text = f"{', '.join(found.rollups)} differ from the raw records; run keytrail rebuild"
         return [*rows, Finding("rollups", False, text)]
     return [*rows, Finding("rollups", True, f"equal to the {found.records:,} raw records")]
+
+
+def _batch_finding(batch: "Differing") -> Finding:
+    text = f"{batch.found:,} rows where its ledger says {batch.expected:,}"
+    if batch.twice:
+        text += f", {batch.twice:,} of them twice"
+    if batch.origin:
+        text += f" ({batch.origin})"
+    # To try its batch again settles what nobody has confirmed, but not what is there twice of a confirmed one.
+    mends_itself = batch.found > batch.expected and not (batch.twice and batch.expected)
+    return Finding(f"batch {batch.batch_id}", mends_itself, text, "warning" if mends_itself else "")
 
 
 _LEAST_ROOM = 1_000_000_000

@@ -259,7 +259,7 @@ class Writer:
     def _insert_without(self, chunk: Chunk, stored: list[int], token: str) -> None:
         """Insert the rows of a chunk but those in some places."""
         there = pc.is_in(chunk.rows.column("seq"), pa.array(stored, pa.uint32()))
-        rows = chunk.rows.filter(pc.invert(there)) if stored else chunk.rows
+        rows = chunk.rows.filter(pc.invert(there))
         if rows.num_rows:
             self._engine.insert(RAW, rows, token)
 

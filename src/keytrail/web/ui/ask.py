@@ -209,6 +209,15 @@ class Names:
         links = self.consumers(desk).get(consumer)
         return links[0].name if links else consumer
 
+    def known(self, desk: Desk, dimension: str, value: str) -> bool:
+        """Whether there is a request with a value that the asker sees, of whatever time."""
+
+        def make() -> bool:
+            named = desk.about(Filter(dimension, "is", value))
+            return bool(named.one("hits", spans=(ALL_TIME,), filtered=False).get("hits"))
+
+        return self.keep(("known", desk.scope, dimension, value), make)
+
     def owner(self, desk: Desk, kind: str, value: str) -> Link | None:
         """To whom a key or client belongs now; None where that is not known, or not the asker's to see."""
 

@@ -12,7 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotFound, RequestError
 from keytrail.query.records import Bound, Row, Search, find, page
-from keytrail.query.request import ALL_TIME, Filter
+from keytrail.query.request import Filter
 from keytrail.query.zones import MINUTE, Span, to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.auth import require
@@ -45,10 +45,10 @@ def log(request: Request, desk: AtDesk) -> Response:
     What is searched for and is a code, an address, a key or a client is filtered by instead.
     """
     require(desk.principal, "logs")
-    if meant := _meant(desk):
+    names: Names = request.app.state.names
+    if meant := _meant(desk, names):
         return RedirectResponse(desk.state.link(picked=(*desk.state.picked, meant), search=""), 303)
     cursor = request.query_params.get("cursor", "")
-    names: Names = request.app.state.names
     panels = [
         Panel(
             "log",
@@ -71,7 +71,7 @@ def log(request: Request, desk: AtDesk) -> Response:
     return show(request, desk, "log.html", panels, compares=False, title="Requests", searches=searches, bounds=bounds)
 
 
-def _meant(desk: Desk) -> Picked | None:
+def _meant(desk: Desk, names: Names) -> Picked | None:
     """What a text that is searched for is, other than some of a path; None if it is that."""
     text = desk.state.search
     if _CODE.fullmatch(text):
@@ -84,8 +84,7 @@ def _meant(desk: Desk) -> Picked | None:
     if len(text) < _SHORTEST_NAME or "/" in text:
         return None
     for dimension in ("key", "oauth_client"):
-        named = desk.about(Filter(dimension, "is", text))
-        if named.one("hits", spans=(ALL_TIME,), filtered=False).get("hits"):
+        if names.known(desk, dimension, text):
             return Picked(dimension, text)
     return None
 
