@@ -41,7 +41,7 @@ def test_what_was_let_go_of_as_a_duplicate_must_be_there(store: Product) -> None
 
 
 def test_as_many_rows_as_there_should_be_are_not_enough(store: Product) -> None:
-    """Ten are not there and ten others twice; five twice of a batch that nobody confirmed, three of one that is whole."""
+    """Ten are not there and ten others twice; five twice of an unconfirmed batch, three of one that is whole."""
     store.empty()
     put(store, "doubled", LINES[120:130])
     put(store, "mixed", LINES[:100])
