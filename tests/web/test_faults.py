@@ -104,5 +104,5 @@ def test_the_engine_answers_again(fragile: Product) -> None:
 
 
 def test_a_fault_in_our_own_code(fragile: Product, log: io.StringIO) -> None:
-    del fragile.http.app.state.engine  # type: ignore[attr-defined]
+    del fragile.http.app.state.held  # type: ignore[attr-defined]
     check(send(fragile, OF_KEY), 500, log)

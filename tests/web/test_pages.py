@@ -295,7 +295,7 @@ def test_every_page_tells_that_nothing_is_collected(behind: Product, monkeypatch
         return [{"source": "redis://gateway", "gap": gap, "trouble": {}, "lists": None} for gap in gaps]
 
     app: Any = behind.http.app
-    kind = type(app.state.operations)
+    kind = type(app.state.held.operations)
     monkeypatch.setattr(kind, "collection", collection)
     monkeypatch.setattr(kind, "complete_through", lambda _: "2026-11-23T12:00:00.000Z")
     assert "all the time" in pipeline()

@@ -18,6 +18,7 @@ from keytrail.query.sheet import sheet, sheets
 from keytrail.query.statement import HIDDEN
 from keytrail.query.zones import Step
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.export import MEDIA_TYPES
 from keytrail.web.fields import CONDITION_SCHEMA, EDGES_SCHEMA, fields_in_body, fields_of
@@ -128,7 +129,7 @@ def query_by_link(request: Request, asker: Asker, org: Org = "", format: Format 
 
 
 def _answered(request: Request, asker: Principal, org: str, form: str, fields: dict[str, Any]) -> Response:
-    state = request.app.state
+    state = app_state(request)
     question = parse(fields, default_zone=state.settings.timezone)
     if form not in {"", "json", *(known.value for known in Form)}:
         raise RequestError(f"format: one of json, {', '.join(known.value for known in Form)}")

@@ -31,6 +31,7 @@ from keytrail.web import (
     system,
     upkeep,
 )
+from keytrail.web.app_state import AppState, hold
 from keytrail.web.auth import Gate
 from keytrail.web.coverage import Coverage
 from keytrail.web.head import HeadAsGet
@@ -93,16 +94,22 @@ def make_service(
         redirect_slashes=False,
     )
     gate = Gate(settings.tokens, secret)
-    app.state.settings = settings
-    app.state.engine = engine
-    app.state.gate = gate
-    app.state.collect = collect
-    app.state.receive = receive
-    app.state.operations = operations or NoOperations()
-    app.state.upkeep = keeper
-    app.state.coverage = Coverage(engine, app.state.operations)
-    app.state.names = Names()
-    app.state.underway = Underway()
+    operations = operations or NoOperations()
+    hold(
+        app,
+        AppState(
+            settings=settings,
+            engine=engine,
+            gate=gate,
+            collect=collect,
+            receive=receive,
+            operations=operations,
+            upkeep=keeper,
+            coverage=Coverage(engine, operations),
+            names=Names(),
+            underway=Underway(),
+        ),
+    )
     problems.install(app, error_page)
     for module in (
         compatible,

@@ -20,6 +20,7 @@ from itsdangerous import BadSignature, URLSafeTimedSerializer
 from keytrail.config import Permission, Token
 from keytrail.errors import Forbidden, NotAuthorised
 from keytrail.query.request import Scope, key_forms
+from keytrail.web.app_state import app_state
 from keytrail.web.local import LOCAL_STATE
 
 ALL_ORGS: Final = "*"
@@ -201,7 +202,7 @@ def asker_of(request: Request) -> Principal:
         NotAuthorised: Nobody whom we know.
         Forbidden: A page of somebody else's has a browser send it with the session.
     """
-    found: Principal = request.app.state.gate.principal(request)
+    found = app_state(request).gate.principal(request)
     request.state.principal = found
     return found
 

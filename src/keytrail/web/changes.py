@@ -19,6 +19,7 @@ from keytrail.query.changes_question import (
 from keytrail.query.changes_ranked import LEAST_SIGMA
 from keytrail.query.ranges import PRESETS
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.fields import CONDITION_SCHEMA, EDGES_SCHEMA, fields_in_body, fields_of
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -94,7 +95,7 @@ def changes_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
 
 
 def _answered(request: Request, asker: Principal, org: str, fields: dict[str, Any]) -> Response:
-    state = request.app.state
+    state = app_state(request)
     question = parse_changes(fields, default_zone=state.settings.timezone)
     found = changes(state.engine, asker.narrowed(org), question)
     spans = (*question.baseline.spans, *question.range.spans)

@@ -18,6 +18,7 @@ from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import Filter, Order, Scope
 from keytrail.query.zones import Step
 from keytrail.store.client import Engine
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Principal, asker_of
 from keytrail.web.coverage import Coverage
 from keytrail.web.parameters import whole_number
@@ -90,7 +91,7 @@ def desk(request: Request) -> Desk:
     """Who asks, what they may see, and the means to answer."""
     principal = asker_of(request)
     scope = principal.narrowed(request.query_params.get("org", ""))
-    state = request.app.state
+    state = app_state(request)
     return Desk(state.engine, state.settings, principal, scope, request.query_params, state.coverage)
 
 

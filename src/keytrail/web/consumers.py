@@ -13,8 +13,8 @@ from keytrail.query.question import DEFAULT_LIMIT, MOST_ROWS, parse
 from keytrail.query.ranges import PRESETS
 from keytrail.query.request import Scope
 from keytrail.store.consumers import COLUMNS, parse_csv, read_links, replace_links
-from keytrail.store.upkeep import Upkeep
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -42,7 +42,7 @@ def consumers(request: Request, asker: Asker, org: Org = "", entries: Entries = 
         raise RequestError("entries: true or false is expected")
     found: dict[tuple[str, str], dict[str, Any]] = {}
     scope = _naming(asker.narrowed(org))
-    for link in read_links(request.app.state.engine, scope.org):
+    for link in read_links(app_state(request).engine, scope.org):
         if scope.consumers is not None and link.consumer not in scope.consumers:
             continue
         empty = {"org": link.org, "id": link.consumer, "name": link.name, "links": 0}
@@ -75,13 +75,12 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
         raise RequestError("org: is missing, as the token sees several organisations")
 
     def put() -> int:
-        hash_keys = request.app.state.settings.privacy.keys != "keep"
-        links = parse_csv(body, mine, hash_keys=hash_keys)
-        upkeep: Upkeep | None = request.app.state.upkeep
-        if upkeep:
+        held = app_state(request)
+        links = parse_csv(body, mine, hash_keys=held.settings.privacy.keys != "keep")
+        if upkeep := held.upkeep:
             # An old file must not bring back whoever was erased.
             links = [link for link in links if not upkeep.is_erased(link.kind, link.value, mine)]
-        replace_links(request.app.state.engine, mine, links)
+        replace_links(held.engine, mine, links)
         return len(links)
 
     return answer({"org": mine, "links": await run_in_threadpool(put)})
@@ -106,7 +105,7 @@ def consumer(
     A token of some consumers sees these; one that is narrower by API, key or client sees none.
     """
     require(asker, "analytics")
-    state = request.app.state
+    state = app_state(request)
     if limit and whole_number(limit, MOST_ROWS, least=1) is None:
         raise RequestError(f"limit: a whole number from 1 to {MOST_ROWS} is expected")
     consumer = segment(consumer)

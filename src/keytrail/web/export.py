@@ -7,6 +7,7 @@ from starlette.responses import Response, StreamingResponse
 
 from keytrail.errors import RequestError
 from keytrail.query.export import Form, export
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -51,7 +52,7 @@ def raw_rows(request: Request, asker: Asker) -> Response:
     (the connection breaks off) is not whole.
     """
     require(asker, "logs")
-    parameters, state = request.query_params, request.app.state
+    parameters, state = request.query_params, app_state(request)
     scope = asker.narrowed(parameters.get("org", ""))
     search = understand(parameters, scope, state.settings.timezone, also=("format",))
     try:

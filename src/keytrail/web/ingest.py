@@ -10,6 +10,7 @@ from starlette.responses import Response
 from keytrail.errors import Forbidden, RequestError, TooLarge
 from keytrail.record import MOST_ORIGIN, Received, Taken
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, Principal, require
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -84,7 +85,7 @@ class Receive(Protocol):
 
 def _collect(request: Request, asker: Principal) -> Collect:
     _check(asker)
-    collect: Collect | None = request.app.state.collect
+    collect = app_state(request).collect
     if collect is None:
         raise RequestError("this process does not take records")
     return collect
@@ -92,7 +93,7 @@ def _collect(request: Request, asker: Principal) -> Collect:
 
 def _receive(request: Request, asker: Principal) -> Receive:
     _check(asker)
-    receive: Receive | None = request.app.state.receive
+    receive = app_state(request).receive
     if receive is None:
         raise RequestError("this process does not take records")
     return receive

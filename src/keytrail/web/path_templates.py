@@ -12,6 +12,7 @@ from keytrail.query.join import forget_templates
 from keytrail.query.request import Scope
 from keytrail.store.templates import MOST_TEMPLATES, Template, read_templates, replace_templates
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, require
 from keytrail.web.body import read_body
 from keytrail.web.fields import decoded
@@ -43,7 +44,7 @@ def templates(request: Request, asker: Asker, org: Org = "") -> Response:
     """The path templates, in the order in which they are meant where several match. Needs `analytics`."""
     require(asker, "analytics")
     seen = _whole(asker.narrowed(org)).org
-    rules = [one for one in read_templates(request.app.state.engine) if seen is None or one.org == seen]
+    rules = [one for one in read_templates(app_state(request).engine) if seen is None or one.org == seen]
     return answer({"data": [{"org": one.org, "api": one.api, "pattern": one.pattern} for one in rules]})
 
 
@@ -62,8 +63,9 @@ async def put_templates(request: Request, asker: Asker, org: Org = "") -> Respon
     rules = _rules(mine, decoded("body", body))
 
     def put() -> None:
-        replace_templates(request.app.state.engine, mine, rules)
-        forget_templates(request.app.state.engine)
+        engine = app_state(request).engine
+        replace_templates(engine, mine, rules)
+        forget_templates(engine)
 
     await run_in_threadpool(put)
     return answer({"org": mine, "templates": len(rules)})

@@ -12,13 +12,12 @@ from keytrail.instants import text_of
 from keytrail.query.request import ALL_TIME
 from keytrail.query.request import Query as StoreQuery
 from keytrail.query.run import run
-from keytrail.store.client import Engine
 from keytrail.store.kept import RAW_ROWS, kept_since, month_of, shown_since
 from keytrail.store.ledger import Ledger
 from keytrail.store.rebuild import months_of_raw
 from keytrail.store.tables import ROLLUPS
-from keytrail.store.upkeep import Upkeep
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, Principal, asker_of, everything, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 
@@ -102,11 +101,6 @@ class NoOperations:
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 
 
-def _operations(request: Request) -> Operations:
-    operations: Operations = request.app.state.operations
-    return operations
-
-
 @router.get("/api/v1/pipeline", dependencies=WITH_TOKEN, responses=problems())
 def pipeline(request: Request, asker: Asker, limit: Limit = 50) -> Response:
     """The ledger, newest first: what became of each chunk, and of all; backlog; gaps.
@@ -129,9 +123,9 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         Forbidden: They may not see numbers.
     """
     require(asker, "analytics")
-    ledger = Ledger(request.app.state.engine)
+    held = app_state(request)
+    ledger, operations = Ledger(held.engine), held.operations
     org = None if asker.sees_everything else (asker.scope.org or "")
-    operations = _operations(request)
     shown: dict[str, Any] = {
         "complete_through": operations.complete_through(),
         "totals": {"stored": _records(request, asker)} if asker.scope.limited else ledger.totals(org),
@@ -154,14 +148,13 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         shown["rejects"] = ledger.rejects(limit=limit)
         shown["tables"] = ledger.tables()
         shown["drift"] = operations.drift()
-        upkeep: Upkeep | None = request.app.state.upkeep
-        shown["upkeep"] = upkeep.told() if upkeep else None
+        shown["upkeep"] = held.upkeep.told() if held.upkeep else None
     return shown
 
 
 def _records(request: Request, asker: Principal) -> int:
     question = StoreQuery(asker.scope, (ALL_TIME,), "UTC", dimensions=(), metrics=("records",), having_hits=False)
-    return int(run(request.app.state.engine, question).rows[0]["records"])
+    return int(run(app_state(request).engine, question).rows[0]["records"])
 
 
 @router.get("/api/v1/rejects", dependencies=WITH_TOKEN, responses=problems())
@@ -176,22 +169,22 @@ def rejects(
     """Rejected records whose bytes are still kept, with their bytes. Needs `admin` for all organisations."""
     everything(asker)
     if not with_bytes:
-        return answer({"data": Ledger(request.app.state.engine).rejects(limit=limit)})
-    return answer({"data": _operations(request).dead_letters(limit=limit)})
+        return answer({"data": Ledger(app_state(request).engine).rejects(limit=limit)})
+    return answer({"data": app_state(request).operations.dead_letters(limit=limit)})
 
 
 @router.post("/api/v1/rejects/retry", dependencies=WITH_TOKEN, responses=problems())
 def retry(request: Request, asker: Asker, limit: Limit = 1000) -> Response:
     """Try rejected records again, after a fix. Needs `admin` for all organisations."""
     everything(asker)
-    return answer({"retried": _operations(request).retry(limit=limit)})
+    return answer({"retried": app_state(request).operations.retry(limit=limit)})
 
 
 @router.get("/api/v1/rebuild", dependencies=WITH_TOKEN, responses=problems())
 def rebuildable(request: Request, asker: Asker) -> Response:
     """The months that have raw records, since when these are whole, and the rollups. Needs `admin` for everything."""
     everything(asker)
-    engine: Engine = request.app.state.engine
+    engine = app_state(request).engine
     months = [_month(number) for number in months_of_raw(engine)]
     since = kept_since(engine, RAW_ROWS)
     return answer({"months": months, "tables": _TABLES, "since": shown_since(since)})
@@ -216,12 +209,12 @@ def rebuild(
     first, last = month_of(start or date.min), month_of(end or date.max)
     if first > last:
         raise RequestError("from is after to")
-    engine: Engine = request.app.state.engine
+    engine = app_state(request).engine
     since = kept_since(engine, RAW_ROWS)
     if start and start < since:
         raise RequestError(f"from: the raw records of {start} are gone (retention): begin on {since} or later")
     months = [month for month in months_of_raw(engine) if first <= month <= last]
-    return answer({"rebuilt": _operations(request).rebuild(months, [table] if table else [])})
+    return answer({"rebuilt": app_state(request).operations.rebuild(months, [table] if table else [])})
 
 
 def _month(number: int) -> str:
@@ -234,8 +227,8 @@ def ready_to_collect(request: Request) -> Response:
 
     503 when collection lags or has stopped, or the disk is full or so nearly full that records are dropped early.
     """
-    upkeep: Upkeep | None = request.app.state.upkeep
-    troubles = _operations(request).troubles() + (upkeep.troubles() if upkeep else [])
+    held = app_state(request)
+    troubles = held.operations.troubles() + (held.upkeep.troubles() if held.upkeep else [])
     return answer({"status": "degraded" if troubles else "ok", "reasons": troubles}, 503 if troubles else 200)
 
 
@@ -245,8 +238,9 @@ def metrics(request: Request) -> Response:
 
     The latter are counts and latencies by organisation, API and code class.
     """
-    open_to_all: bool = request.app.state.settings.server.open_metrics
-    shown = _operations(request).metrics(requests=open_to_all or _sees_everything(request))
+    held = app_state(request)
+    open_to_all = held.settings.server.open_metrics
+    shown = held.operations.metrics(requests=open_to_all or _sees_everything(request))
     return Response(shown, media_type=METRICS_TYPE)
 
 

@@ -10,6 +10,7 @@ from keytrail.instants import moment_of, text_of
 from keytrail.query.records import MOST_ROWS, SHOWN, Row, find, page
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, require
 from keytrail.web.filters import FILTERS, understand
 from keytrail.web.openapi import WITH_TOKEN, problems
@@ -70,7 +71,7 @@ def requests(request: Request, asker: Asker) -> Response:
     Pages are stable while records arrive: what was there at the first page comes once, in one of them.
     """
     require(asker, "logs")
-    parameters, state = request.query_params, request.app.state
+    parameters, state = request.query_params, app_state(request)
     scope = asker.narrowed(parameters.get("org", ""))
     search = understand(parameters, scope, state.settings.timezone, also=("limit", "cursor"))
     limit = whole_number(parameters.get("limit", "") or str(DEFAULT_ROWS), MOST_ROWS, least=1)
@@ -91,7 +92,7 @@ def one_request(
     What the settings keep out of the store (credentials, bodies, values of query strings) is not there either.
     """
     require(asker, "logs")
-    found = find(request.app.state.engine, asker.scope, segment(row))
+    found = find(app_state(request).engine, asker.scope, segment(row))
     if found is None:
         raise NotFound("no such request")
     columns = {name: _shown(name, value) for name, value in found.columns.items()}

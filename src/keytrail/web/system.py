@@ -8,6 +8,7 @@ from keytrail.errors import StoreError
 from keytrail.query.request import ALL_TIME, Order, Query
 from keytrail.query.run import run
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, require
 from keytrail.web.openapi import WITH_TOKEN, problems
 
@@ -24,7 +25,7 @@ def healthz() -> Response:
 def readyz(request: Request) -> Response:
     """Queries can be answered."""
     try:
-        request.app.state.engine.query("SELECT 1")
+        app_state(request).engine.query("SELECT 1")
     except StoreError:
         return answer({"status": "unavailable", "reasons": ["the store does not answer"]}, 503)
     return answer({"status": "ok", "reasons": []})
@@ -43,4 +44,4 @@ def organisations(request: Request, asker: Asker) -> Response:
         order=(Order("org"),),
         having_hits=False,
     )
-    return answer({"data": run(request.app.state.engine, question).rows})
+    return answer({"data": run(app_state(request).engine, question).rows})

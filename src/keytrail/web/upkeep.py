@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import asdict, dataclass, field
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 from fastapi import APIRouter, Request
@@ -14,10 +14,10 @@ from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
 from keytrail.store.upkeep import Upkeep
 from keytrail.web.answer import answer
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, everything
 from keytrail.web.body import read_body
 from keytrail.web.openapi import WITH_TOKEN, problems
-from keytrail.web.pipeline import Operations
 from keytrail.web.streamed import Streamed
 
 LARGEST: Final = 1024 * 1024
@@ -27,7 +27,7 @@ router = APIRouter(tags=["operations"], dependencies=WITH_TOKEN)
 
 
 def _upkeep(request: Request) -> Upkeep:
-    found: Upkeep | None = request.app.state.upkeep
+    found = app_state(request).upkeep
     if found is None:
         raise Forbidden("this process may not write to the store")
     return found
@@ -143,7 +143,7 @@ def _erase(request: Request, wanted: Erasure) -> dict[str, Any]:
     named = [(kind, value) for kind in ("key", "ip", "consumer") if (value := getattr(wanted, kind))]
     if len(named) + bool(wanted.again) != 1:
         raise RequestError("one of key, ip, consumer and again says whom to erase")
-    upkeep, operations = _upkeep(request), cast(Operations, request.app.state.operations)
+    upkeep, operations = _upkeep(request), app_state(request).operations
     if wanted.again:
         if not all(one.kind in COLUMNS and _is_hex(one.salt) and _is_hex(one.digest) for one in wanted.again):
             raise RequestError("again: these are no digests of a receipt")

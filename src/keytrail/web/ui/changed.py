@@ -27,6 +27,7 @@ from keytrail.query.changes_question import (
     parse_changes,
 )
 from keytrail.query.zones import DAY, MINUTE, Span, zone
+from keytrail.web.app_state import app_state
 from keytrail.web.changes import content
 from keytrail.web.parameters import whole_number
 from keytrail.web.rows import neutral_cell
@@ -35,7 +36,7 @@ from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_failed, see_requests
 from keytrail.web.ui.common_panels import gaps_of
 from keytrail.web.ui.frame import AtDesk, show
-from keytrail.web.ui.panels import Panel, Underway, asked, once
+from keytrail.web.ui.panels import Panel, asked, once
 from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings
 
@@ -65,8 +66,8 @@ class Choice:
 @router.get("/changes")
 def changed(request: Request, desk: AtDesk) -> Response:
     """Who contributes how much to the change in errors and in p95, against a baseline."""
-    names: Names = request.app.state.names
-    underway: Underway = request.app.state.underway
+    held = app_state(request)
+    names, underway = held.names, held.underway
     zone_name, baseline = desk.state.range.zone, _baseline(desk)
     asks = _asked(desk, baseline, ROWS)
     question = parse_changes(asks, default_zone=zone_name)

@@ -7,7 +7,7 @@ from typing import Any
 from fastapi import Request
 
 from keytrail.query.zones import Span
-from keytrail.web.coverage import Coverage
+from keytrail.web.app_state import app_state
 from keytrail.web.ui import charts, figures, rankings, sheets, tables
 from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.commands import see_requests
@@ -16,7 +16,7 @@ from keytrail.web.ui.panels import Panel, asked, once
 
 def gaps_of(request: Request, desk: Desk) -> list[tuple[Span, str]]:
     """When nothing was collected in the page's range, each with its cause in words."""
-    coverage: Coverage = request.app.state.coverage
+    coverage = app_state(request).coverage
     return [(gap, figures.cause(cause)) for gap, cause in coverage.gaps_in(desk.state.range.spans)]
 
 

@@ -10,8 +10,8 @@ from starlette.responses import Response
 
 from keytrail.instants import present
 from keytrail.query.zones import to_moment, zone
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import asker_of, require
-from keytrail.web.coverage import Coverage
 from keytrail.web.paths import segment
 from keytrail.web.ui import rankings
 from keytrail.web.ui.ask import Desk, Names
@@ -40,15 +40,16 @@ def at_desk(request: Request) -> Desk:
     """
     principal = asker_of(request)
     require(principal, "analytics")
+    held = app_state(request)
     state = read_state(
         request.query_params.multi_items(),
         root=request.scope.get("root_path", ""),
         path="/".join(quote(segment(part), safe="") for part in request.scope["path"].split("/")),
-        home_zone=request.app.state.settings.timezone,
+        home_zone=held.settings.timezone,
         cookies=request.cookies,
         now=present(),
     )
-    return Desk(request.app.state.engine, principal, principal.scope, state)
+    return Desk(held.engine, principal, principal.scope, state)
 
 
 AtDesk = Annotated[Desk, Depends(at_desk)]
@@ -75,11 +76,10 @@ def show(
         compares: The period before can be shown beside the range, or not.
         values: What its template uses beside that.
     """
-    names: Names = request.app.state.names
-    state = desk.state
+    held, state = app_state(request), desk.state
+    names = held.names
     here = state.link(page=state.page)
-    coverage: Coverage = request.app.state.coverage
-    age: dict[str, Any] = {"newest": names.newest(desk), "lasting": coverage.lasting()}
+    age: dict[str, Any] = {"newest": names.newest(desk), "lasting": held.coverage.lasting()}
     if request.query_params.get("panel") == "age":
         return page("age.html", request, state=state, panel_url=partial(_panel_url, here), **age)
     response = panel_page(
@@ -103,9 +103,9 @@ def show(
         explain_url=partial(explain_url, state.root),
         csv_url=partial(csv_url, state.root),
         zoom_url=state.zoom("FROM", "TO"),
-        zones=list(dict.fromkeys((desk.state.range.zone, request.app.state.settings.timezone, *ZONES))),
+        zones=list(dict.fromkeys((state.range.zone, held.settings.timezone, *ZONES))),
         oldest=names.oldest(desk),
-        through=request.app.state.operations.complete_through(),
+        through=held.operations.complete_through(),
         **age,
         **values,
     )

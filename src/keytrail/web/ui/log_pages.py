@@ -15,6 +15,7 @@ from keytrail.query.records import Bound, Row, Search, find, page
 from keytrail.query.request import Filter
 from keytrail.query.zones import MINUTE, Span, to_moment, zone
 from keytrail.record import BY_COLUMN, Kind
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import require
 from keytrail.web.parameters import whole_number
 from keytrail.web.paths import segment
@@ -45,7 +46,7 @@ def log(request: Request, desk: AtDesk) -> Response:
     What is searched for and is a code, an address, a key or a client is filtered by instead.
     """
     require(desk.principal, "logs")
-    names: Names = request.app.state.names
+    names = app_state(request).names
     if meant := _meant(desk, names):
         return RedirectResponse(desk.state.link(picked=(*desk.state.picked, meant), search=""), 303)
     cursor = request.query_params.get("cursor", "")

@@ -5,8 +5,9 @@ from functools import partial
 from fastapi import APIRouter, Request
 from starlette.responses import Response
 
+from keytrail.web.app_state import app_state
 from keytrail.web.ui import blame, charts, rankings
-from keytrail.web.ui.ask import Desk, Names
+from keytrail.web.ui.ask import Desk
 from keytrail.web.ui.commands import see_failed
 from keytrail.web.ui.common_panels import chart_panels, figures_panel, gaps_of, over_time, ranking_panel, table_panel
 from keytrail.web.ui.frame import AtDesk, show
@@ -19,7 +20,7 @@ router = APIRouter(include_in_schema=False)
 @router.get("/")
 def overview(request: Request, desk: AtDesk) -> Response:
     """The overview."""
-    names: Names = request.app.state.names
+    names = app_state(request).names
     kinds = ["keys", "endpoints", "apis", "clients", "codes", "countries", "tags", "methods", "versions"]
     if desk.scope.org is None:
         kinds.append("orgs")
@@ -44,7 +45,7 @@ def overview(request: Request, desk: AtDesk) -> Response:
 
 
 def _table_page(request: Request, desk: Desk, kind: str, title: str, searches: str) -> Response:
-    names: Names = request.app.state.names
+    names = app_state(request).names
     panels = [table_panel(desk, names, kind, title)]
     return show(request, desk, "table_page.html", panels, compares=False, title=title, searches=searches)
 
@@ -76,7 +77,7 @@ def endpoints(request: Request, desk: AtDesk) -> Response:
 @router.get("/errors")
 def errors(request: Request, desk: AtDesk) -> Response:
     """All errors: code, endpoint and key."""
-    names: Names = request.app.state.names
+    names = app_state(request).names
     panels = [
         Panel(
             "blame",

@@ -12,6 +12,7 @@ from keytrail.errors import Forbidden, NotFound
 from keytrail.query.consumers import seen_links
 from keytrail.query.request import Filter
 from keytrail.store.consumers import Link
+from keytrail.web.app_state import app_state
 from keytrail.web.consumers import NARROW
 from keytrail.web.paths import segment
 from keytrail.web.ui import figures
@@ -43,7 +44,7 @@ def _named(desk: Desk) -> Desk:
 @router.get("/consumers")
 def consumers(request: Request, desk: AtDesk) -> Response:
     """All consumers with requests in the range, and those without."""
-    names: Names = request.app.state.names
+    names = app_state(request).names
     panels = [
         table_panel(_named(desk), names, "consumers", "Consumers"),
         Panel(
@@ -74,7 +75,7 @@ def _plural(count: int) -> str:
 def one_consumer(request: Request, desk: AtDesk, consumer: str) -> Response:
     """One consumer: what its keys, clients and tags did together, each in the time in which it was the consumer's."""
     consumer = segment(consumer)
-    names: Names = request.app.state.names
+    names = app_state(request).names
     links = names.consumers(_named(desk)).get(consumer)
     if not links:
         raise NotFound("no such consumer")

@@ -8,6 +8,7 @@ from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotAuthorised, RequestError
 from keytrail.query.zones import zone
+from keytrail.web.app_state import app_state
 from keytrail.web.auth import SESSION_COOKIE, SESSION_SECONDS, own_pages_only
 from keytrail.web.body import read_body
 from keytrail.web.ui.render import THEMES, page
@@ -58,7 +59,7 @@ def sign_in(request: Request, code: str = "", next: str = "") -> Response:
     if not code:
         return page("signin.html", request, next=inside(request, next), wrong="")
     try:
-        session = request.app.state.gate.redeem(code)
+        session = app_state(request).gate.redeem(code)
     except NotAuthorised:
         wrong = (
             "This link is no longer good: it works once, for a quarter of an hour. Start keytrail again for a new "
@@ -73,7 +74,7 @@ def sign_in_with_token(request: Request, fields: Form) -> Response:
     """Begin a session with a token."""
     target = inside(request, fields.get("next", ""))
     try:
-        session = request.app.state.gate.sign_in(fields.get("token", "").strip())
+        session = app_state(request).gate.sign_in(fields.get("token", "").strip())
     except NotAuthorised:
         wrong = "No such token, or it has expired."
         return page("signin.html", request, 401, next=target, wrong=wrong)

@@ -8,6 +8,7 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from keytrail.query.request import ALL_TIME, Filter
+from keytrail.web.app_state import app_state
 from keytrail.web.paths import segment
 from keytrail.web.ui import blame, charts, figures, rankings
 from keytrail.web.ui.ask import Desk, Names
@@ -24,7 +25,7 @@ router = APIRouter(include_in_schema=False)
 def one_key(request: Request, desk: AtDesk, key: str) -> Response:
     """One key: every endpoint that was called with it."""
     key = segment(key)
-    names: Names = request.app.state.names
+    names = app_state(request).names
     subject = desk.about(Filter("key", "is", key))
     alias = names.alias(desk, key)
     return subject_page(
@@ -69,7 +70,7 @@ def subject_page(
         identity: What is told of it whatever the range; None asks for it.
         more: Panels that it has beside those of all.
     """
-    names: Names = request.app.state.names
+    names = app_state(request).names
     steps = over_time(desk)
     panels = [
         Panel("identity", kind, "identity", identity or partial(_identity, desk, names, kind, value), size="identity"),
@@ -119,7 +120,7 @@ def _identity(desk: Desk, names: Names, kind: str, value: str) -> dict[str, Any]
 @router.get("/endpoint")
 def one_endpoint(request: Request, desk: AtDesk) -> Response:
     """One endpoint, named by the filters `api` and `path`: who calls it, how, and how long it takes."""
-    names: Names = request.app.state.names
+    names = app_state(request).names
     path = next(iter(desk.state.values("path")), "")
     if not path:
         return RedirectResponse(desk.state.link("/endpoints"), 303)
