@@ -12,8 +12,8 @@ from typing import Any
 from benchmarks import scale, traffic
 from benchmarks.measure import at, peak_memory, say, server, times
 from keytrail.cli.wiring import assembled
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.config import load
 from keytrail.demo.world import NO_KEY, ORG_ID, build_world
@@ -54,7 +54,7 @@ def fill(engine: Any) -> None:
     source = traffic.with_geo(RECORDS)
     offset = 0
     while portion := list(islice(source, 100_000)):
-        table = make_batch(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
+        table = decode_chunk(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
         engine.insert(RAW, table, f"b:{offset}")
         offset += len(portion)
     say("filled", f"{RECORDS:,} records in {time.perf_counter() - began:.0f} s")

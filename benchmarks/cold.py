@@ -10,8 +10,8 @@ from typing import Any
 from benchmarks import traffic
 from benchmarks.measure import at, forget_peak_memory, peak_memory, say, times
 from keytrail.cli.wiring import Assembly, assembled
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.config import load
 from keytrail.query.ask import ask
@@ -94,6 +94,6 @@ def _text(moment: datetime) -> str:
 def _fill(parts: Assembly, source: Iterator[bytes]) -> None:
     offset = 0
     while portion := list(islice(source, 50_000)):
-        table = make_batch(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
+        table = decode_chunk(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
         parts.writer.write(Chunk("b", offset, len(portion), table, [], "file", "cold", 1, datetime.now(UTC)))
         offset += len(portion)

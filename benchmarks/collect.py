@@ -22,8 +22,8 @@ from benchmarks.measure import peak_memory, say
 from benchmarks.steady import Served
 from keytrail.cli.collecting import collecting
 from keytrail.cli.wiring import assembled
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.config import load
 from keytrail.store.tables import RAW
@@ -125,7 +125,7 @@ def at_most_once(directory: Path, client: "redis.Redis") -> float:
     def next_table() -> Any:
         with taken:
             blobs: Any = client.lpop(LIST, CHUNK)
-        return make_batch(blobs, Wire.MSGPACK, privacy=Privacy(), batch_id="popped").table if blobs else None
+        return decode_chunk(blobs, Wire.MSGPACK, privacy=Privacy(), batch_id="popped").table if blobs else None
 
     with assembled(settings) as parts, ThreadPoolExecutor(1) as decoding:
         began = time.perf_counter()

@@ -12,8 +12,8 @@ import pyarrow as pa
 
 from benchmarks import traffic
 from benchmarks.measure import keytrail, say
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.config import Store
 from keytrail.store.client import EmbeddedEngine
@@ -71,8 +71,8 @@ def decoded(blobs: list[bytes], wire: Wire = Wire.MSGPACK) -> tuple[float, list[
     began = time.perf_counter()
     offset = 0
     while portion := list(islice(source, CHUNK)):
-        batch = make_batch(portion, wire, privacy=Privacy(), batch_id="b", offset=offset)
-        tables.append(batch.table)
+        chunk = decode_chunk(portion, wire, privacy=Privacy(), batch_id="b", offset=offset)
+        tables.append(chunk.table)
         offset += len(portion)
     return len(blobs) / (time.perf_counter() - began), tables
 

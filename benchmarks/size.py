@@ -11,8 +11,8 @@ from typing import Any
 from benchmarks import traffic
 from benchmarks.measure import say
 from keytrail.cli.wiring import assembled
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.config import load
 from keytrail.store.chunk import Chunk
@@ -62,6 +62,6 @@ def run() -> dict[str, Any]:
 def _fill(writer: Any, source: Iterator[bytes]) -> None:
     offset = 0
     while portion := list(islice(source, 50_000)):
-        table = make_batch(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
+        table = decode_chunk(portion, Wire.MSGPACK, privacy=Privacy(), batch_id="b", offset=offset).table
         writer.write(Chunk("b", offset, len(portion), table, [], "file", "size", 1, datetime.now(UTC)))
         offset += len(portion)

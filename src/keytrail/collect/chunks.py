@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-from keytrail.collect.batch import Batch as Decoded
+from keytrail.collect.decoded_chunk import DecodedChunk
 from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.source import Source
 from keytrail.errors import SourceError
@@ -20,7 +20,7 @@ class Prepared:
     """A chunk that is ready for the store."""
 
     blobs: Sequence[bytes]
-    decoded: Decoded
+    decoded: DecodedChunk
 
     def digests(self) -> list[str]:
         """SHA-256 of the bytes of each rejected record."""

@@ -17,9 +17,9 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Final, Protocol
 
-from keytrail.collect.batch import make_batch
 from keytrail.collect.body import split, unpack
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.errors import Conflict
 from keytrail.record import Reason, Received
@@ -104,19 +104,19 @@ class Ingest:
         self, batch_id: str, blobs: Sequence[bytes], wire: Wire, digest: str, *, org: str | None, sender: str
     ) -> Chunk:
         now = datetime.now(UTC)
-        batch = make_batch(blobs, wire, privacy=self._privacy, batch_id=batch_id, org=org, now=now)
+        decoded = decode_chunk(blobs, wire, privacy=self._privacy, batch_id=batch_id, org=org, now=now)
         return Chunk(
             batch_id=batch_id,
             offset=0,
             taken=len(blobs),
-            rows=batch.table,
-            rejected=batch.rejected,
+            rows=decoded.table,
+            rejected=decoded.rejected,
             source=SOURCE,
             origin=sender,
             attempt=1,
             sealed_at=now,
             next=digest,
-            digests=[hashlib.sha256(blobs[item.index]).hexdigest() for item in batch.rejected],
+            digests=[hashlib.sha256(blobs[item.index]).hexdigest() for item in decoded.rejected],
         )
 
     def _again(self, batch_id: str, known: Confirmed, digest: str, sender: str) -> Received:

