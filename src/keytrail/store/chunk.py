@@ -9,7 +9,7 @@ from typing import Any, Final
 import pyarrow as pa
 import pyarrow.compute
 
-from keytrail.record import Reason, Rejected
+from keytrail.record import Kind, Reason, Rejected
 
 # Its stubs know only some of its functions, and those too narrowly.
 pc: Any = pyarrow.compute
@@ -111,9 +111,6 @@ def utc_days(rows: pa.Table) -> list[date]:
     return sorted(pc.unique(rows.column("time").cast(pa.date32())).to_pylist())
 
 
-_MILLIS: Final = pa.timestamp("ms", "UTC")
-
-
 def reject_rows(chunk: Chunk) -> pa.Table:
     """What the store keeps of the rejected records of a chunk."""
     count, now = len(chunk.rejected), datetime.now(UTC)
@@ -126,7 +123,7 @@ def reject_rows(chunk: Chunk) -> pa.Table:
             "reason": [item.reason.value for item in chunk.rejected],
             "detail": [item.detail for item in chunk.rejected],
             "digest": list(chunk.digests),
-            "rejected_at": pa.array([now] * count, _MILLIS),
+            "rejected_at": pa.array([now] * count, Kind.INSTANT.arrow),
         }
     )
 
@@ -150,10 +147,10 @@ def ledger_row(chunk: Chunk, token: str) -> pa.Table:
         "rejected": (len(chunk.rejected) + chunk.erased, pa.uint32()),
         "reasons": (list(reasons.items()), counts),
         "stored_by_org": (list(orgs.items()), counts),
-        "oldest": (oldest, _MILLIS),
-        "newest": (newest, _MILLIS),
-        "sealed_at": (chunk.sealed_at, _MILLIS),
-        "written_at": (datetime.now(UTC), _MILLIS),
+        "oldest": (oldest, Kind.INSTANT.arrow),
+        "newest": (newest, Kind.INSTANT.arrow),
+        "sealed_at": (chunk.sealed_at, Kind.INSTANT.arrow),
+        "written_at": (datetime.now(UTC), Kind.INSTANT.arrow),
         "attempt": (chunk.attempt, pa.uint16()),
         "next": (chunk.next, pa.string()),
     }

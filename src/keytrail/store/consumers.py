@@ -20,6 +20,7 @@ import pyarrow as pa
 
 from keytrail.errors import RequestError
 from keytrail.instants import moment_of
+from keytrail.record import Kind
 from keytrail.store.client import Engine
 from keytrail.store.tables import CONSUMERS
 
@@ -44,8 +45,8 @@ _FIELDS: Final[list[tuple[str, pa.DataType]]] = [
     ("name", pa.string()),
     ("kind", pa.string()),
     ("value", pa.string()),
-    ("start", pa.timestamp("ms", "UTC")),
-    ("end", pa.timestamp("ms", "UTC")),
+    ("start", Kind.INSTANT.arrow),
+    ("end", Kind.INSTANT.arrow),
 ]
 
 

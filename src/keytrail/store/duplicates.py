@@ -7,14 +7,13 @@ duplicate. They have a table of their own, as nothing in here may make a chunk k
 import uuid
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import pyarrow as pa
 
+from keytrail.record import Kind
 from keytrail.store.client import Engine
 from keytrail.store.tables import DUPLICATES
-
-_MILLIS: Final = pa.timestamp("ms", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +52,8 @@ def note_duplicate(engine: Engine, found: Duplicate) -> None:
         "origin": (found.origin, pa.string()),
         "records": (found.records, pa.uint32()),
         "attempt": (found.attempt, pa.uint16()),
-        "sealed_at": (found.sealed_at, _MILLIS),
-        "found_at": (datetime.now(UTC), _MILLIS),
+        "sealed_at": (found.sealed_at, Kind.INSTANT.arrow),
+        "found_at": (datetime.now(UTC), Kind.INSTANT.arrow),
     }
     row = pa.table({name: pa.array([value], kind) for name, (value, kind) in columns.items()})
     # Each time counts; the token only tells them from the driver's own retries.

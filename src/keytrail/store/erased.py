@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute
 
 from keytrail.instants import moment_of
+from keytrail.record import Kind
 from keytrail.store.client import Engine
 from keytrail.store.consumers import ALWAYS, FOREVER
 from keytrail.store.tables import ERASED
@@ -40,7 +41,6 @@ EMPTIED: Final[dict[str, Any]] = {
     "graphql_variables": "",
 }
 """Columns of a record that stays for its counts, and what stands in them instead."""
-_MILLIS: Final = pa.timestamp("ms", "UTC")
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,10 +149,10 @@ class Erased:
             {
                 **{name: [getattr(one, name) for one in new] for name in ("erasure", "kind", "salt", "digest")},
                 "org_id": [one.org for one in new],
-                "start": pa.array([one.start for one in new], _MILLIS),
-                "end": pa.array([one.end for one in new], _MILLIS),
+                "start": pa.array([one.start for one in new], Kind.INSTANT.arrow),
+                "end": pa.array([one.end for one in new], Kind.INSTANT.arrow),
                 "anonymous": [one.anonymous for one in new],
-                "erased_at": pa.array([datetime.now(UTC)] * len(new), _MILLIS),
+                "erased_at": pa.array([datetime.now(UTC)] * len(new), Kind.INSTANT.arrow),
             }
         )
         self._engine.insert(ERASED, rows, secrets.token_hex(16))

@@ -10,6 +10,7 @@ from typing import Final
 
 import pyarrow as pa
 
+from keytrail.record import Kind
 from keytrail.store.client import Engine
 from keytrail.store.tables import RETAINED
 
@@ -48,12 +49,11 @@ def note_kept_since(engine: Engine, what: str, day: date) -> None:
         what: `RAW_ROWS`, `ROLLUP_ROWS`, `RECORDED` or `CALLERS`.
         day: The day.
     """
-    instants = pa.timestamp("ms", "UTC")
     rows = pa.table(
         {
             "what": [what],
-            "start": pa.array([datetime(day.year, day.month, day.day, tzinfo=UTC)], instants),
-            "noted_at": pa.array([datetime.now(UTC)], instants),
+            "start": pa.array([datetime(day.year, day.month, day.day, tzinfo=UTC)], Kind.INSTANT.arrow),
+            "noted_at": pa.array([datetime.now(UTC)], Kind.INSTANT.arrow),
         }
     )
     # A name of its own each time: noted twice it is the same, and a name that was logged without its row would lose it.

@@ -8,13 +8,12 @@ from typing import Any, Final
 import pyarrow as pa
 
 from keytrail.instants import moment_of, text_of, to_instant
-from keytrail.record import Reason, Rejected
+from keytrail.record import Kind, Reason, Rejected
 from keytrail.store.client import Engine
 from keytrail.store.duplicates import Duplicate, note_duplicate
 from keytrail.store.tables import BATCHES, DUPLICATES
 from keytrail.store.turns import Turns
 
-_MILLIS: Final = pa.timestamp("ms", "UTC")
 _BY_THE_MINUTE: Final = "competing_reader"
 _GOES_ON_WITHIN: Final = timedelta(seconds=60)
 """What is seen again within the time from one note to the next had not ended."""
@@ -80,7 +79,7 @@ class Ledger:
 
     def heartbeat(self, source: str, at: datetime) -> None:
         """Note that a source was sealed."""
-        rows = pa.table({"source": [source], "sealed_at": pa.array([at], _MILLIS)})
+        rows = pa.table({"source": [source], "sealed_at": pa.array([at], Kind.INSTANT.arrow)})
         self._engine.insert("heartbeats", rows, f"{source}:{at.isoformat()}")
 
     def sealed_within(self, source: str, start: datetime, end: datetime) -> bool:
@@ -102,8 +101,8 @@ class Ledger:
         rows = pa.table(
             {
                 "source": [gap.source],
-                "start": pa.array([gap.start], _MILLIS),
-                "end": pa.array([gap.end], _MILLIS),
+                "start": pa.array([gap.start], Kind.INSTANT.arrow),
+                "end": pa.array([gap.end], Kind.INSTANT.arrow),
                 "cause": [gap.cause],
             }
         )

@@ -14,6 +14,7 @@ from typing import Any, Final
 import pyarrow as pa
 
 from keytrail.instants import midnight
+from keytrail.record import Kind
 from keytrail.store.client import Engine
 from keytrail.store.cold import Bind, Cold, Nowhere
 from keytrail.store.kept import Partition, partitions
@@ -206,7 +207,7 @@ def note_days(engine: Engine, days: Sequence[tuple[ColdDay, int]], *, placed: bo
             "rows": pa.array([one.rows for one, _ in days], pa.uint64()),
             "size": pa.array([one.size for one, _ in days], pa.uint64()),
             "sha256": [one.sha256 for one, _ in days],
-            "noted_at": pa.array([datetime.now(UTC)] * len(days), pa.timestamp("ms", "UTC")),
+            "noted_at": pa.array([datetime.now(UTC)] * len(days), Kind.INSTANT.arrow),
         }
     )
     engine.insert(COLD_DAYS, rows, uuid.uuid4().hex)
