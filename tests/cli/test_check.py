@@ -4,6 +4,7 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from keytrail.cli.check import collection_findings
 from keytrail.store.lock import DirectoryLock
 from tests.cli.captures import ORG, OTHER_ORG, path_of
 from tests.cli.command import Ran
@@ -83,3 +84,19 @@ def test_data_directory_that_is_none(keytrail: Keytrail, tmp_path: Path) -> None
     ran = keytrail("check")
     assert ran.status == 1
     assert "FAIL store: data directory data" in ran.out
+
+
+def test_a_gap_that_lasts_is_told_of_its_source() -> None:
+    gap = {"start": "2026-11-23T12:00:00.000Z", "cause": "source_away"}
+    shown = {
+        "sources": [{"source": "redis://gateway", "gap": gap, "trouble": {}, "lists": []}],
+        # As `/api/v1/pipeline` has it.
+        "gaps": [{"source": "redis://gateway", **gap, "end": None}],
+        "drift": [],
+        "totals": {"taken": 0, "stored": 0, "rejected": 0, "duplicate": 0, "reasons": {}, "chunks": 0},
+        "batches": [],
+    }
+    found = [(one.good, one.name, one.text) for one in collection_findings(shown, here=False)]
+    text = "nothing is sealed since 2026-11-23T12:00:00.000Z (source_away)"
+    assert (False, "collection redis://gateway", text) in found
+    assert "gaps" not in [name for _, name, _ in found], "one lasts"

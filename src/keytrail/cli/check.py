@@ -252,10 +252,12 @@ def collection_findings(shown: dict[str, Any], *, here: bool) -> Iterator[Findin
     for source in shown["sources"]:
         yield from _look_at_source(source)
     since = datetime.now(UTC) - timedelta(days=GAP_DAYS)
-    gaps = [gap for gap in shown["gaps"] if datetime.fromisoformat(gap["end"]) > since]
+    gaps = [gap for gap in shown["gaps"] if gap["end"] is None or datetime.fromisoformat(gap["end"]) > since]
     for gap in gaps:
-        text = f"nothing was sealed from {gap['start']} to {gap['end']} ({gap['cause']})"
-        yield Finding(f"gap {gap['source']}", True, text, "warning")
+        # One that lasts was told of its source.
+        if gap["end"] is not None:
+            text = f"nothing was sealed from {gap['start']} to {gap['end']} ({gap['cause']})"
+            yield Finding(f"gap {gap['source']}", True, text, "warning")
     if not gaps:
         yield Finding("gaps", True, "none in the last day")
     if shown["drift"]:
