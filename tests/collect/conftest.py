@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
-from tests.collect.redis_servers import Server, Servers, servers
+from tests.collect.redis_servers import Server, Servers, connect, servers
 
 PLAIN = "analytics-tyk-system-analytics"
 MakeSource = Callable[..., Source]

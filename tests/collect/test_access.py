@@ -7,11 +7,11 @@ import pytest
 from keytrail.collect.access import COMMANDS, OPTIONAL_COMMANDS, acl_rules, missing_commands
 from keytrail.collect.frozen_batch import Rejection
 from keytrail.collect.radar import inspect
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import AccessDenied, BatchDamaged, SourceError
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server
+from tests.collect.redis_servers import Server, connect
 from tests.collect.test_source_protocol import expire_leases, push, taken
 
 

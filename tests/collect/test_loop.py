@@ -15,12 +15,12 @@ import pytest
 from keytrail.cli.collecting import collecting
 from keytrail.collect import gaps, loop, rivals
 from keytrail.collect.chunks import chunk_of
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreLimited
 from keytrail.store.tables import BATCHES, RAW
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, Servers, wait_for
+from tests.collect.redis_servers import Server, Servers, connect, wait_for
 from tests.faults.process import Collecting
 from tests.faults.rig import Feed, drain, encoded, reckon, waiting, write_config
 from tests.product import ADMIN, Product, product, token_entry

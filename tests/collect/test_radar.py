@@ -5,10 +5,10 @@ import time
 from typing import Any
 
 from keytrail.collect.radar import Finding, inspect
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from tests.collect.conftest import PLAIN, MakeSource
-from tests.collect.redis_servers import Servers
+from tests.collect.redis_servers import Servers, connect
 from tests.collect.test_source_protocol import push, taken
 
 

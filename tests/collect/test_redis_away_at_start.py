@@ -7,9 +7,9 @@ from typing import Any
 import pytest
 
 from keytrail.cli.collecting import collecting
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, Servers, free_port, wait_for
+from tests.collect.redis_servers import Server, Servers, connect, free_port, wait_for
 from tests.collect.test_loop import push, ready, stored
 from tests.product import product
 

@@ -12,11 +12,11 @@ from redis.crc import key_slot
 from keytrail.collect.access import acl_rules, missing_commands
 from keytrail.collect.frozen_batch import Rejection
 from keytrail.collect.radar import inspect
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.collect.source_keys import list_names
 from keytrail.errors import PrefixRefused
-from tests.collect.redis_servers import Server, servers, wait_for
+from tests.collect.redis_servers import Server, connect, servers, wait_for
 
 
 @pytest.fixture(scope="module")

@@ -3,11 +3,11 @@ from __future__ import annotations
 import pytest
 import redis
 
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import AccessDenied, SourceError, SourceUnavailable
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Servers, wait_for
+from tests.collect.redis_servers import Servers, connect, wait_for
 
 
 def test_failover(own_servers: Servers) -> None:

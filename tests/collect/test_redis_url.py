@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from keytrail.collect.redis_url import RedisTarget, connect, parse_redis_url
+from keytrail.collect.redis_url import RedisTarget, parse_redis_url
 from keytrail.errors import AccessDenied, RedisUrlError, SourceUnavailable
-from tests.collect.redis_servers import Server, Servers, free_port
+from tests.collect.redis_servers import Server, Servers, connect, free_port
 
 
 @pytest.mark.parametrize(

@@ -126,7 +126,8 @@ def test_no_memory_command_estimates_sizes(raw: Any, source: Source) -> None:
 
 
 def test_redis_away_and_back(own_servers: Servers) -> None:
-    from keytrail.collect.redis_url import connect, parse_redis_url
+    from keytrail.collect.redis_url import parse_redis_url
+    from tests.collect.redis_servers import connect
 
     server = own_servers.start("--appendonly", "yes", "--appendfsync", "always")
     with server.client() as raw:
@@ -153,7 +154,8 @@ def test_redis_away_and_back(own_servers: Servers) -> None:
 
 
 def test_at_the_memory_limit_records_are_still_sealed_and_drained(own_servers: Servers) -> None:
-    from keytrail.collect.redis_url import connect, parse_redis_url
+    from keytrail.collect.redis_url import parse_redis_url
+    from tests.collect.redis_servers import connect
 
     server = own_servers.start("--maxmemory-policy", "noeviction")
     client = connect(parse_redis_url(f"redis://127.0.0.1:{server.port}"))

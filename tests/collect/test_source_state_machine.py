@@ -24,11 +24,11 @@ from hypothesis.stateful import (
 
 from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.redis_calls import Argument, Lua, RedisCalls
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import LeaseLost
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Servers
+from tests.collect.redis_servers import Servers, connect
 
 LISTS = (PLAIN, f"{PLAIN}_3", f"{PLAIN}_protobuf")
 WORKERS = 3

@@ -11,14 +11,14 @@ import pytest
 from keytrail.cli.collecting import collecting
 from keytrail.collect.chunks import chunk_of
 from keytrail.collect.frozen_batch import Batch
-from keytrail.collect.redis_url import connect, parse_redis_url
+from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.collect.together import SMALL
 from keytrail.errors import StoreError
 from keytrail.store.ledger import Ledger
 from keytrail.store.tables import BATCHES, RAW, ROLLUPS
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, Servers, wait_for
+from tests.collect.redis_servers import Server, Servers, connect, wait_for
 from tests.faults.rig import encoded
 from tests.product import Product, product
 

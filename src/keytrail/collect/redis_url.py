@@ -1,4 +1,4 @@
-"""From `redis.url` to a connected client: one server, Sentinel or Cluster, with or without TLS."""
+"""From `redis.url` to a client: one server, Sentinel or Cluster, with or without TLS."""
 
 from __future__ import annotations
 
@@ -10,12 +10,11 @@ from urllib.parse import unquote
 from redis import Redis
 from redis.backoff import ExponentialWithJitterBackoff
 from redis.cluster import ClusterNode, RedisCluster
-from redis.exceptions import RedisError
 from redis.maint_notifications import MaintNotificationsConfig
 from redis.retry import Retry
 from redis.sentinel import Sentinel
 
-from keytrail.collect.redis_calls import LateCluster, RedisClient, translate
+from keytrail.collect.redis_calls import LateCluster, RedisClient
 from keytrail.errors import RedisUrlError
 
 Kind = Literal["single", "sentinel", "cluster"]
@@ -144,77 +143,41 @@ def _path(path: str, kind: Kind) -> tuple[str, int]:
     return service, int(text or 0)
 
 
-def connect(
-    target: RedisTarget,
-    *,
-    tls: Tls | None = None,
-    sentinel_username: str = "",
-    sentinel_password: str = "",
-    timeout_seconds: float | None = None,
-    connect_timeout_seconds: float = CONNECT_TIMEOUT_SECONDS,
-    retries: int | None = None,
-) -> RedisClient:
-    """A client that has been answered once; replies are bytes, never decoded.
-
-    Sentinel itself is asked over TLS too where the scheme says so, with its own user and password.
-
-    Raises:
-        SourceUnavailable: nobody answers, or no master is known.
-        AccessDenied: wrong user or password.
-    """
-    if timeout_seconds is None:
-        timeout_seconds = CLUSTER_TIMEOUT_SECONDS if target.kind == "cluster" else TIMEOUT_SECONDS
-    if retries is None:
-        retries = CLUSTER_RETRIES if target.kind == "cluster" else RETRIES
-    common = _options(target.tls, tls, timeout_seconds, connect_timeout_seconds, retries)
-    with translate():
-        client = _build(target, common, sentinel_username, sentinel_password)
-        try:
-            client.ping()
-        except RedisError:
-            client.close()
-            raise
-    return client
-
-
 def connect_later(
     target: RedisTarget, *, tls: Tls | None = None, sentinel_username: str = "", sentinel_password: str = ""
 ) -> RedisClient | LateCluster:
-    """As `connect`, for a Redis that need not be there yet: it is asked when it is first needed."""
+    """A client whose replies are bytes, never decoded; Redis need not be there yet: it is asked when first needed.
+
+    Sentinel itself is asked over TLS too where the scheme says so, with its own user and password.
+    """
+    common = _options(target, tls)
+    mine = common | _user(target.username, target.password)
     if target.kind == "cluster":
-        common = _options(target.tls, tls, CLUSTER_TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, CLUSTER_RETRIES)
-        return LateCluster(lambda: _cluster(target, common))
-    common = _options(target.tls, tls, TIMEOUT_SECONDS, CONNECT_TIMEOUT_SECONDS, RETRIES)
-    return _build(target, common, sentinel_username, sentinel_password)
-
-
-def _own(target: RedisTarget, common: dict[str, Any]) -> dict[str, Any]:
-    return common | {"username": target.username or None, "password": target.password or None}
-
-
-def _cluster(target: RedisTarget, common: dict[str, Any]) -> RedisCluster:
-    # Without full coverage the lists on the nodes that are there are still collected.
-    nodes = [ClusterNode(host, port) for host, port in target.hosts]  # type: ignore[no-untyped-call]
-    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **_own(target, common))
-
-
-def _build(target: RedisTarget, common: dict[str, Any], sentinel_username: str, sentinel_password: str) -> RedisClient:
-    if target.kind == "cluster":
-        return _cluster(target, common)
-    mine = _own(target, common)
+        return LateCluster(lambda: _cluster(target, mine))
     if target.kind == "sentinel":
-        theirs = common | {"username": sentinel_username or None, "password": sentinel_password or None}
-        hosts = list(target.hosts)
-        sentinel: Any = Sentinel(hosts, sentinel_kwargs=theirs, **mine)  # type: ignore[no-untyped-call]
+        theirs = common | _user(sentinel_username, sentinel_password)
+        sentinel: Any = Sentinel(list(target.hosts), sentinel_kwargs=theirs, **mine)  # type: ignore[no-untyped-call]
         return cast(Redis, sentinel.master_for(target.service, db=target.database))
     host, port = target.hosts[0]
     return Redis(host=host, port=port, db=target.database, **mine)
 
 
-def _options(encrypted: bool, tls: Tls | None, timeout: float, connect_timeout: float, retries: int) -> dict[str, Any]:
+def _user(name: str, password: str) -> dict[str, Any]:
+    return {"username": name or None, "password": password or None}
+
+
+def _cluster(target: RedisTarget, options: dict[str, Any]) -> RedisCluster:
+    # Without full coverage the lists on the nodes that are there are still collected.
+    nodes = [ClusterNode(host, port) for host, port in target.hosts]  # type: ignore[no-untyped-call]
+    return RedisCluster(startup_nodes=nodes, require_full_coverage=False, **options)
+
+
+def _options(target: RedisTarget, tls: Tls | None) -> dict[str, Any]:
+    cluster = target.kind == "cluster"
+    retries = CLUSTER_RETRIES if cluster else RETRIES
     options: dict[str, Any] = {
-        "socket_timeout": timeout,
-        "socket_connect_timeout": connect_timeout,
+        "socket_timeout": CLUSTER_TIMEOUT_SECONDS if cluster else TIMEOUT_SECONDS,
+        "socket_connect_timeout": CONNECT_TIMEOUT_SECONDS,
         "socket_keepalive": True,
         "health_check_interval": 30,
         "retry": Retry(ExponentialWithJitterBackoff(base=BACKOFF_BASE_SECONDS, cap=BACKOFF_CAP_SECONDS), retries),
@@ -222,7 +185,7 @@ def _options(encrypted: bool, tls: Tls | None, timeout: float, connect_timeout: 
         "protocol": 2,
         "maint_notifications_config": MaintNotificationsConfig(enabled=False),
     }
-    if encrypted:
+    if target.tls:
         files = tls or Tls()
         options |= {
             "ssl": True,

@@ -61,7 +61,7 @@ class Source:
         """Check the prefixes; Redis is not asked yet.
 
         Args:
-            client: from `redis_url.connect` or `connect_later`; replies are bytes.
+            client: from `redis_url.connect_later`; replies are bytes.
             name: how this Redis is called in answers.
             owner: this process, made anew at each start.
             store_id: batches of other store ids are never touched.
