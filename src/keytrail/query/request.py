@@ -12,7 +12,7 @@ from keytrail.query.joined import Joined
 from keytrail.query.zones import Span, Step, days, zone
 
 LONGEST_RANGE_DAYS = 3_660
-"""Ten years and their leap days."""
+"""Ten years and their leap days: as many hours are the most steps that are made."""
 
 ALL_TIME = Span(946_684_800_000, 4_102_444_800_000)
 """From 2000 to 2100: every instant that a record may have."""
@@ -203,14 +203,20 @@ class Query:
         return (*self.scope.limits(), *self.filters, looked_up)
 
 
-def day_range(first: date, last: date, zone_name: str) -> tuple[Span, ...]:
+def day_range(first: date, last: date, zone_name: str, *, unbounded: bool = False) -> tuple[Span, ...]:
     """The local days from `first` to `last`, both included, as stretches of instants.
+
+    Args:
+        first: First day.
+        last: Last day.
+        zone_name: Their zone.
+        unbounded: It may be over ten years, as no hours are made of it.
 
     Raises:
         RequestError: The end lies before the start, or the range is over ten years.
     """
     if last < first:
         raise RequestError(f"the end {last} lies before the start {first}")
-    if (last - first).days > LONGEST_RANGE_DAYS:
+    if not unbounded and (last - first).days > LONGEST_RANGE_DAYS:
         raise RequestError(f"the range from {first} to {last} is over ten years")
     return days(first, last, zone(zone_name))

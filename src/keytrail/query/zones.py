@@ -110,11 +110,17 @@ def days(first: date, last: date, where: tzinfo) -> tuple[Span, ...]:
     More than one stretch only where a clock was set back over midnight (St John's until 2011, at 00:01).
     """
     start, end = midnight(first), midnight(last + timedelta(days=1))
-    # Offsets are less than a day, so a day more on both sides holds every instant of the local days.
-    return merged(
+    # Offsets are less than a day: a day more on both sides holds every instant of the local days, and what is a day
+    # away from both edges lies within them whatever the clock does. So a century costs no more than a week.
+    inside = Span(start + DAY, end - DAY)
+    edges = (Span(start - DAY, inside.start), Span(inside.end, end + DAY))
+    around = edges if inside.start < inside.end else (Span(start - DAY, end + DAY),)
+    cut = [
         Span(max(stretch.start, start - offset), min(stretch.end, end - offset))
-        for stretch, offset in _stretches(Span(start - DAY, end + DAY), where)
-    )
+        for span in around
+        for stretch, offset in _stretches(span, where)
+    ]
+    return merged((*cut, inside))
 
 
 def steps(spans: tuple[Span, ...], step: Step, zone_name: str) -> Steps:

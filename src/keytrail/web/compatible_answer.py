@@ -16,7 +16,7 @@ from starlette.responses import Response
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.request import Filter, Order, Query, day_range
 from keytrail.query.run import run
-from keytrail.query.zones import Span, zone
+from keytrail.query.zones import Span, Step, zone
 from keytrail.web.compatible_request import Asked, Desk
 from keytrail.web.coverage import HEADER
 from keytrail.web.rows import METRICS, Row, rows_schema, shape, to_csv
@@ -117,7 +117,8 @@ def series(at: Desk, asked: Asked, rows: Rows) -> Response:
 def _question(at: Desk, asked: Asked, rows: Rows) -> Query:
     return Query(
         scope=at.scope,
-        spans=day_range(asked.first, asked.last, at.settings.timezone),
+        # "Everything" is asked for as from 1970 on. Days of all years there are are fewer than hours of ten.
+        spans=day_range(asked.first, asked.last, at.settings.timezone, unbounded=asked.step is not Step.HOUR),
         zone=at.settings.timezone,
         dimensions=(),
         metrics=METRICS,
