@@ -3,6 +3,7 @@
 import contextlib
 import gzip
 import json
+import re
 import tracemalloc
 from collections.abc import Callable
 
@@ -91,6 +92,15 @@ def test_json(values: list[object]) -> None:
     lines = "\r\n\n".join(map(json.dumps, values)).encode()
     blobs, wire = split(lines, "Application/X-NDJSON")
     assert ([json.loads(blob) for blob in blobs], wire) == (values, Wire.JSON)
+
+
+@given(st.lists(st.text(st.sampled_from('\\ud80c"\ud800\udbff\udc00\udfffé\N{KEY}'), max_size=12), max_size=4))
+def test_half_a_character_in_json_keeps_no_record_away(values: list[str]) -> None:
+    """What it becomes is `decode`'s matter; in an array the replacement character stands there already."""
+    data = json.dumps(values).encode()
+    blobs, _ = split(data, "application/json")
+    whole = [re.sub("[\ud800-\udfff]", "\ufffd", text) for text in json.loads(data)]
+    assert [json.loads(blob) for blob in blobs] == whole
 
 
 @given(MAPS)
