@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from keytrail.cli.templates import read_file
 from tests.cli.captures import ORG
 from tests.cli.command import run
 
@@ -83,6 +84,14 @@ def test_what_is_proposed_can_be_imported(home: Path) -> None:
     assert listed(home) == ["a,/users/{id}"]
     ran = run("templates", "suggest", "--from", "2026-03-01", "--to", "2026-03-01", home=home)
     assert ran.out.splitlines() == ["api,pattern,paths,hits,example"]
+
+
+def test_a_csv_file_made_by_hand(tmp_path: Path) -> None:
+    rows = [{"api": "a", "pattern": "/users/{id}"}, {"api": "b", "pattern": "/me"}]
+    for head in ("api,pattern", "api ,pattern ", '"api","pattern"', "pattern, api"):
+        order = "{1},{0}" if head.startswith("pattern") else "{0},{1}"
+        lines = [head, order.format("a", "/users/{id}"), order.format("", "/me")]
+        assert read_file(tmp_path, "\n".join(lines).encode(), "b", "") == rows, head
 
 
 @pytest.mark.parametrize(

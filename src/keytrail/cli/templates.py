@@ -151,10 +151,16 @@ def read_file(file: Path, content: bytes, api: str, prefix: str) -> list[Rule]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise KeytrailError(f"{file}: it is not UTF-8") from None
-    head, *_ = text.splitlines() or [""]
-    if {"api", "pattern"} <= {name.strip() for name in head.split(",")}:
-        rows = csv.DictReader(text.splitlines(), skipinitialspace=True)
-        return [{"api": row["api"] or api, "pattern": row["pattern"] or ""} for row in rows]
+    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    try:
+        head = [name.strip() for name in next(rows, [])]
+    except csv.Error:
+        # A description that is one long line.
+        head = []
+    if {"api", "pattern"} <= set(head):
+        # A line that is too short lacks its last cells.
+        cells = ({**dict.fromkeys(head, ""), **dict(zip(head, row, strict=False))} for row in rows if row)
+        return [{"api": one["api"] or api, "pattern": one["pattern"]} for one in cells]
     try:
         # JSON is YAML.
         description = yaml.safe_load(text)
