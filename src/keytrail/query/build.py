@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
+from keytrail.query.catalog import ALSO_VERSIONLESS, DIMENSIONS, METRICS, OPERATORS, VERSIONLESS
 from keytrail.query.parts import HIT, PARTS, SLOW, Part, latest, slow_beyond
 from keytrail.query.plan import Plan, Segment
 from keytrail.query.request import AllOf, AnyOf, Condition, Filter, Not, Query
@@ -235,7 +235,7 @@ def _filter(query: Query, item: Filter, statement: Statement) -> str:
 
 
 def _version(value: str) -> str:
-    return VERSIONLESS if value == "Not Versioned" else value
+    return VERSIONLESS if value == ALSO_VERSIONLESS else value
 
 
 def _quoted(name: str) -> str:

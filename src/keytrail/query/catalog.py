@@ -45,9 +45,10 @@ def _plain(name: str, meaning: str, column: str = "", kind: str = "String") -> D
 _CODE_CLASS: Final = (
     "multiIf(code = -1, 'tcp', code BETWEEN 100 AND 599, concat(toString(intDiv(code, 100)), 'xx'), 'other')"
 )
-# The gateway writes either for an API without versions.
 VERSIONLESS: Final = "Non Versioned"
-_VERSION: Final = f"if(api_version = 'Not Versioned', '{VERSIONLESS}', api_version)"
+ALSO_VERSIONLESS: Final = "Not Versioned"
+"""The gateway writes either for an API without versions; both are told, and can be asked for, as the first."""
+_VERSION: Final = f"if(api_version = '{ALSO_VERSIONLESS}', '{VERSIONLESS}', api_version)"
 
 DIMENSIONS: Final[dict[str, Dimension]] = {
     dimension.name: dimension

@@ -9,7 +9,7 @@ from starlette.datastructures import QueryParams
 
 from keytrail.errors import RequestError
 from keytrail.instants import to_instant
-from keytrail.query.catalog import DIMENSIONS, OPERATORS, VERSIONLESS, Dimension
+from keytrail.query.catalog import DIMENSIONS, OPERATORS, Dimension
 from keytrail.query.ranges import parse_edge
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
 from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
@@ -97,8 +97,6 @@ def _filters(name: str, values: list[str], scope: Scope) -> list[Filter]:
     if operator and (operator not in OPERATORS or operator == "has_all"):
         raise RequestError(f"{name}: no such comparison; there are {', '.join(o for o in OPERATORS if o != 'has_all')}")
     understood = [_value(name, dimension, value) for value in values]
-    if plain == "version":
-        understood = [VERSIONLESS if value == "Not Versioned" else value for value in understood]
     if plain == "api":
         for value in understood if operator in {"", "is", "in"} else ():
             scope.check_api(value)

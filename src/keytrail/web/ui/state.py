@@ -6,7 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 from keytrail.errors import RequestError
-from keytrail.query.catalog import DIMENSIONS, VERSIONLESS
+from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.request import Filter
 from keytrail.web.parameters import whole_number
 from keytrail.web.ui.ranges import CUSTOM, DEFAULT, Range, make_range
@@ -259,4 +259,4 @@ def _typed(one: Picked) -> Any:
         if number is None:
             raise RequestError(f"{FILTERS[one.dimension]} {one.value[:40]!r} is not a number")
         return number
-    return VERSIONLESS if one.dimension == "version" and one.value == "Not Versioned" else one.value
+    return one.value
