@@ -52,7 +52,7 @@ def to_piece(columns: Columns, rows: int, until: int) -> Piece:
     times = columns.get("time", ())
     if rows and not EARLIEST <= min(times) <= max(times) < until:
         raise UnfitError
-    # Most columns of most batches hold nothing, and telling so is far quicker than converting them.
+    # Most columns of most pieces hold nothing, and telling so is far quicker than converting them.
     return rows, [_made(field.kind, columns.get(field.column, ())) for field in FIELDS]
 
 
@@ -72,7 +72,7 @@ def to_table(pieces: Sequence[Piece]) -> pa.Table:
 
 
 def unfit(columns: Columns, until: int) -> dict[int, Fault]:
-    """Rows that made `to_table` raise, each with its reason and a detail without content."""
+    """Rows that made `to_piece` raise, each with its reason and a detail without content."""
     found: dict[int, Fault] = {}
     for field in FIELDS:
         for row, fault in _faults(field, columns.get(field.column, ()), until):

@@ -1,7 +1,8 @@
-"""When the engine merges old parts of rollups, beside what it does for itself.
+"""When the engine merges old parts of rollups, beside what it does for itself: what a migration told it, and why.
 
 It leaves some ten parts in a month, and a look-up by key has to open each: a key's month took 1.7 times as long in nine
-parts as in two. The engine does it in the background: see its setting `min_age_to_force_merge_seconds`.
+parts as in two. The engine does it in the background: see its setting `min_age_to_force_merge_seconds`. As with tables,
+a test holds what the numbered files in `sql/` say against this module.
 """
 
 from typing import Final
