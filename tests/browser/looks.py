@@ -11,6 +11,9 @@ AXE = Path(__file__).resolve().parents[2] / "node_modules" / "axe-core" / "axe.m
 WIDTHS = (360, 1280, 2560)
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 MOST_SHIFT = 0.05
+PHONE = {"width": 360, "height": 740}
+LEAST_TARGET = 40
+"""Pixels of height of what a finger has to hit."""
 
 
 def violations(seen: Seen, *rules: str, within: str = "html") -> list[str]:
@@ -73,3 +76,41 @@ def shift(seen: Seen) -> float:
             ".observe({type: 'layout-shift', buffered: true}); setTimeout(() => done(sum), 60); })"
         )
     )
+
+
+def at_hand(seen: Seen) -> None:
+    """Hold a page against a phone: all is hit by a finger, nothing is off to the side, and no figure is cut short."""
+    page = seen.page
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    tools = page.context.new_cdp_session(page)
+    tools.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
+    try:
+        assert page.evaluate("matchMedia('(pointer: coarse)').matches")
+        assert overflow(seen) <= 0
+        # Of what is seen: what one would hit a little above and below its middle, too. The rows of a table are alike.
+        missed = page.evaluate(
+            """least => [...document.querySelectorAll(
+                "a:not(.skip), button:not(.vh), summary, input:not([type=hidden]), select")].filter(one => {
+                if (!one.checkVisibility() || one.closest(".data:not(.shown), tbody tr:nth-child(n + 9)")) return false;
+                one.scrollIntoView({ block: "center", inline: "center" });
+                const box = one.getBoundingClientRect(), across = (box.left + box.right) / 2;
+                return [-1, 1].some(side => {
+                    const met = document.elementFromPoint(across, (box.top + box.bottom) / 2 + side * (least / 2 - 1));
+                    return !(one.contains(met) || one.labels?.[0]?.contains(met));
+                });
+            }).map(one => one.outerHTML.slice(0, 160))""",
+            LEAST_TARGET,
+        )
+        assert missed == [], missed
+        sideways = page.evaluate(
+            """() => [...document.querySelectorAll(".scroll")].filter(one =>
+                one.scrollWidth > one.clientWidth && !one.closest(".data:not(.shown)")).map(one => one.ariaLabel)"""
+        )
+        assert sideways == [], sideways
+        cut = page.evaluate(
+            """() => [...document.querySelectorAll(".cards td.first")].filter(one =>
+                one.scrollWidth > one.clientWidth).map(one => `${one.dataset.label}: ${one.innerText}`)"""
+        )
+        assert cut == [], cut
+    finally:
+        tools.detach()

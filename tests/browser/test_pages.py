@@ -4,12 +4,10 @@ import pytest
 from playwright.sync_api import expect
 
 from tests.browser.conftest import PAGES, WITH_CHARTS, Open, Tab
-from tests.browser.looks import MOST_SHIFT, looked_at, overflow, shift
+from tests.browser.looks import MOST_SHIFT, PHONE, at_hand, looked_at, shift
 
 MOST_WIRE = 400_000
 """Bytes of the first page with everything that it loads."""
-LEAST_TARGET = 40
-"""Pixels of height of what a finger has to hit."""
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -28,50 +26,41 @@ def test_page_with_data(paths: dict[str, str], tab: Tab, name: str) -> None:
             assert chart.locator('tr[data-gap="keytrail did not run"]').count() in {1, 2}
             expect(chart.locator(".legend")).to_contain_text("nothing was collected")
     looked_at(seen, name)
+    at_hand(seen)
 
 
-def test_a_phone_shows_whose_figures_these_are(tab: Tab) -> None:
-    page = tab("/keys").page
-    page.set_viewport_size({"width": 360, "height": 800})
-    table, name = page.locator("#p-table .scroll"), page.locator("#p-table tbody th").first
-    # That there is more is seen, and the name stays while one looks at it.
-    expect(table).to_have_class("scroll more-right")
-    before = name.bounding_box()
-    table.evaluate("one => one.scrollTo(9999, 0)")
-    expect(table).to_have_class("scroll more-left")
-    assert name.bounding_box() == before
-    page = tab("/pipeline").page
-    page.set_viewport_size({"width": 360, "height": 800})
-    expect(page.locator(".figure .note").first).to_be_in_viewport(ratio=1)
-    for column in ("Stored", "To visible", "Attempt"):
-        expect(page.locator("#p-batches thead th", has_text=column)).to_be_in_viewport(ratio=1)
+def test_a_phone_shows_what_tells_most_first(tab: Tab) -> None:
+    seen = tab("/keys?sort=-p99_latency")
+    page = seen.page
+    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
+    row = page.locator("#p-table tbody tr").first
+    places = {
+        column: row.locator(f"td[data-label='{column}']").bounding_box()
+        for column in ("Requests", "Errors", "Error rate", "p95", "p99")
+    }
+    name = row.locator("th").bounding_box()
+    heights = {column: place["y"] for column, place in places.items() if place}
+    assert name
+    first = {heights.pop(column) for column in ("Requests", "Errors", "Error rate", "p95")}
+    assert [name["y"], *first, heights["p99"]] == sorted([name["y"], *first, heights["p99"]])
+    assert len(first) == 1
+    # What a figure is stands above it, and what the table is sorted by is in sight.
+    title = row.locator("td").first.evaluate("one => getComputedStyle(one, '::before').content")
+    assert title.startswith('"Requests"')
+    expect(page.locator("#p-table thead th[aria-sort=descending]")).to_be_in_viewport(ratio=1)
+    # To a screen reader it is a table as before.
+    expect(page.get_by_role("columnheader", name="p99")).to_have_count(1)
+    expect(row.get_by_role("rowheader")).to_have_count(1)
 
 
-@pytest.mark.parametrize("path", ["/", "/requests?code=404"])
-def test_a_finger_hits_what_it_is_meant_to(tab: Tab, path: str) -> None:
-    seen = tab(path)
-    seen.page.set_viewport_size({"width": 360, "height": 800})
-    tools = seen.page.context.new_cdp_session(seen.page)
-    tools.send("Emulation.setTouchEmulationEnabled", {"enabled": True, "maxTouchPoints": 1})
+def test_a_finger_hits_what_it_is_meant_to(tab: Tab) -> None:
+    seen = tab("/requests?code=404")
     seen.whole()
-    # Of what is seen: what one would hit a little above and below its middle, too.
-    missed = seen.page.evaluate(
-        """least => [...document.querySelectorAll(
-            "a:not(.skip), button:not(.vh), summary, input:not([type=hidden]), select")].filter(one => {
-            if (!one.checkVisibility() || one.closest(".data:not(.shown)")) return false;
-            one.scrollIntoView({ block: "center", inline: "center" });
-            const box = one.getBoundingClientRect(), across = (box.left + box.right) / 2;
-            return [-1, 1].some(side => {
-                const met = document.elementFromPoint(across, (box.top + box.bottom) / 2 + side * (least / 2 - 1));
-                return !(one.contains(met) || one.labels?.[0]?.contains(met));
-            });
-        }).map(one => one.outerHTML.slice(0, 160))""",
-        LEAST_TARGET,
-    )
-    overflowing = overflow(seen)
-    tools.detach()
-    assert missed == []
-    assert overflowing <= 0
+    expect(seen.page.locator(".chip")).to_be_visible()
+    at_hand(seen)
+    for path in ("/docs", "/nothing-here"):
+        seen.page.goto(seen.address + path)
+        at_hand(seen)
 
 
 def test_first_page_is_light_and_stands_still(opened: Open) -> None:

@@ -255,14 +255,15 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   }
 });
 // On a narrow screen, what is chosen is in sight.
-function inSight() {
-  for (const chosen of all(".pages [aria-current], .segments [aria-current]")) {
+const CHOSEN = ".pages [aria-current], .segments [aria-current], .cards thead :is([aria-sort=ascending], [aria-sort=descending])";
+function inSight(within) {
+  for (const chosen of all(CHOSEN, within)) {
     const row = chosen.parentElement;
     row.scrollLeft = chosen.offsetLeft - row.offsetLeft - (row.clientWidth - chosen.offsetWidth) / 2;
   }
 }
 // A row or a table that is wider than its place says at which of its edges it goes on.
-const SIDEWAYS = ".scroll, .segments, .pages";
+const SIDEWAYS = ".scroll, .segments, .pages, .cards thead tr";
 function edges(place) {
   place.classList.toggle("more-left", place.scrollLeft > 1);
   place.classList.toggle("more-right", place.scrollLeft + place.clientWidth < place.scrollWidth - 1);
@@ -279,9 +280,9 @@ document.addEventListener("htmx:load", (event) => {
   reachable(event.detail.elt);
   expectPanels(event.detail.elt);
   watchEdges(event.detail.elt);
-  if (event.detail.elt.id === "page") inSight();
+  inSight(event.detail.elt);
 });
 reachable(document);
 watchEdges(document);
-inSight();
+inSight(document);
 countAge();

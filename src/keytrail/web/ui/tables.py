@@ -31,6 +31,7 @@ class Column:
         kind: How it is shown: count, errors, rate, ms, ago, spark, text.
         sorts: It can be sorted by.
         hint: What it means.
+        first: It is among what a narrow screen shows first.
     """
 
     name: str
@@ -38,15 +39,16 @@ class Column:
     kind: str = "count"
     sorts: bool = True
     hint: str = ""
+    first: bool = False
 
 
-HITS: Final = Column("hits", "Requests")
+HITS: Final = Column("hits", "Requests", first=True)
 SUCCESS: Final = Column("success", "Success", hint="codes 200 to 299")
-ERRORS: Final = Column("error", "Errors", "errors", hint="codes of 400 and more")
-RATE: Final = Column("error_rate", "Error rate", "rate")
+ERRORS: Final = Column("error", "Errors", "errors", hint="codes of 400 and more", first=True)
+RATE: Final = Column("error_rate", "Error rate", "rate", first=True)
 MEAN: Final = Column("latency", "Mean", "ms")
 P50: Final = Column("p50_latency", "p50", "ms")
-P95: Final = Column("p95_latency", "p95", "ms", hint="95 % of requests were faster")
+P95: Final = Column("p95_latency", "p95", "ms", hint="95 % of requests were faster", first=True)
 P99: Final = Column("p99_latency", "p99", "ms")
 UPSTREAM: Final = Column("upstream_latency", "Upstream", "ms", hint="mean time in the upstream")
 GATEWAY: Final = Column("gateway_overhead", "Gateway", "ms", hint="mean time in the gateway itself")
