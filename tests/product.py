@@ -14,6 +14,8 @@ from keytrail.cli.wiring import Assembly, assembled
 from keytrail.config import Settings, load
 from keytrail.record import Taken
 from keytrail.store.tables import BATCHES, DUPLICATES, RAW, ROLLUPS
+from keytrail.web.app import Service, make_service
+from keytrail.web.app_state import AppState
 from keytrail.web.auth import hash_token
 
 TOKEN = "a-token-of-the-tests"
@@ -51,6 +53,19 @@ class Product:
         answer = self.http.get(path, headers={"Authorization": token, **headers})
         assert answer.status_code == 200, answer.text
         return answer.json()
+
+    def service(self, settings: Settings) -> Service:
+        """Another application on the same store, with other settings."""
+        held: AppState = self.http.app.state.held  # type: ignore[attr-defined]
+        return make_service(
+            settings,
+            held.engine,
+            secret="a secret of the tests",
+            collect=held.collect,
+            receive=held.receive,
+            operations=held.operations,
+            keeper=held.upkeep,
+        )
 
     def query(self, sql: str) -> list[tuple[Any, ...]]:
         """Rows of a statement, for what no endpoint shows."""

@@ -12,7 +12,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from keytrail.demo.world import ORG_ID
-from keytrail.web.app import make_service
 from tests.browser.conftest import Open, Site, busiest, served
 from tests.product import TOKEN, settings, token_entry
 
@@ -47,11 +46,9 @@ def proxy(behind: str) -> Starlette:
 @pytest.fixture
 def public(site: Site) -> Iterator[str]:
     """The address that people know."""
-    engine = site.product.parts.engine
     tokens = [token_entry(TOKEN, org=ORG_ID, permissions=["analytics", "logs"])]
     chosen = settings(site.folder, tokens=tokens, server__public_path=PREFIX)
-    service = make_service(chosen, engine, secret="a secret of the tests")
-    with served(service.app) as behind, served(proxy(behind)) as address:
+    with served(site.product.service(chosen).app) as behind, served(proxy(behind)) as address:
         yield address + PREFIX
 
 

@@ -12,7 +12,6 @@ from typing import Any
 from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
-from keytrail.web.app import make_service
 from tests.oracle.records import Record, to_json, to_msgpack, to_protobuf
 from tests.oracle.strategies import ORGS
 from tests.product import ADMIN, Product, captured, settings, token_entry
@@ -70,8 +69,7 @@ class Shops:
             track_all_paths=track_all,
             page_size=PAGE_SIZE,
         )
-        service = make_service(values, self.product.parts.engine, secret="of the tests", collect=None)
-        return TestClient(service.app, raise_server_exceptions=False)
+        return TestClient(self.product.service(values).app, raise_server_exceptions=False)
 
 
 def line(record: Record, form: str) -> bytes:

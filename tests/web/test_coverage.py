@@ -3,15 +3,15 @@
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
+from keytrail.cli.operations import Operations
 from keytrail.errors import StoreAway
 from keytrail.query.zones import Span
 from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.coverage import HEADER, Coverage
-from keytrail.web.pipeline import NoOperations
 from tests.product import TOKEN, Product
 
 PATH = "/api/activity/keys/endpoint/k/22/11/2026/23/11/2026"
@@ -20,7 +20,10 @@ DAY = Span(1_795_392_000_000, 1_795_478_400_000)
 TEN = datetime(2026, 11, 23, 10, tzinfo=UTC)
 
 
-class Collecting(NoOperations):
+T = TypeVar("T", bound=Operations)
+
+
+class Collecting(Operations):
     """Collects from one source."""
 
     gap: dict[str, Any] | None = None
@@ -39,7 +42,12 @@ def ledger(running: Product) -> Iterator[Ledger]:
     running.parts.engine.command("TRUNCATE TABLE gaps")
 
 
-def told(running: Product, operations: NoOperations, span: Span = DAY) -> str | None:
+def of(running: Product, kind: type[T]) -> T:
+    """Operations of a process without collectors."""
+    return kind((), running.parts.metrics, running.parts.writer)
+
+
+def told(running: Product, operations: Operations, span: Span = DAY) -> str | None:
     return Coverage(running.parts.engine, operations).headers([span]).get(HEADER)
 
 
@@ -53,19 +61,19 @@ def test_gaps_of_the_range(running: Product, ledger: Ledger) -> None:
     for hours in range(7):
         start = TEN - timedelta(hours=hours)
         ledger.add_gap(GapRow("redis", start, start + timedelta(minutes=5), "down" if hours else "cap"))
-    said = told(running, Collecting())
+    said = told(running, of(running, Collecting))
     assert said is not None
     assert said.startswith("complete-through=2026-11-23T12:00:00.000Z; gaps=7; gap=2026-11-23T06:00:00.000Z/")
     assert said.endswith(", 2026-11-23T10:00:00.000Z/2026-11-23T10:05:00.000Z cap")
     assert said.count("/") == 5
     earlier = Span(DAY.start - 86_400_000, DAY.start)
-    assert told(running, Collecting(), earlier) == "complete-through=2026-11-23T12:00:00.000Z; gaps=0"
-    assert told(running, NoOperations(), earlier) is None
-    assert (told(running, NoOperations()) or "").startswith("complete-through=unknown; gaps=7;")
+    assert told(running, of(running, Collecting), earlier) == "complete-through=2026-11-23T12:00:00.000Z; gaps=0"
+    assert told(running, of(running, Operations), earlier) is None
+    assert (told(running, of(running, Operations)) or "").startswith("complete-through=unknown; gaps=7;")
 
 
 def test_a_gap_that_lasts_has_no_end(running: Product) -> None:
-    operations = Collecting()
+    operations = of(running, Collecting)
     operations.gap = {"start": "2020-05-01T10:00:00.000Z", "cause": "source_away"}
     operations.through = None
     span = Span(DAY.start - 365 * 6 * 86_400_000, DAY.start)
@@ -88,11 +96,11 @@ def test_a_store_that_does_not_tell_is_no_store_without_gaps(running: Product, m
         raise StoreAway("away")
 
     monkeypatch.setattr(Ledger, "gaps", away)
-    assert told(running, Collecting()) == "complete-through=2026-11-23T12:00:00.000Z; gaps=unknown"
+    assert told(running, of(running, Collecting)) == "complete-through=2026-11-23T12:00:00.000Z; gaps=unknown"
 
 
 def test_it_costs_less_than_two_milliseconds(running: Product) -> None:
-    coverage = Coverage(running.parts.engine, Collecting())
+    coverage = Coverage(running.parts.engine, of(running, Collecting))
     coverage.headers([DAY])
     began = time.process_time()
     for _ in range(100):
@@ -106,7 +114,7 @@ def test_the_body_of_an_own_answer_carries_it(running: Product, ledger: Ledger) 
     for start in (TEN, TEN - timedelta(days=1)):
         ledger.add_gap(GapRow("redis", start, start + timedelta(minutes=5), "down"))
     gaps = [{"start": "2026-11-23T10:00:00.000Z", "end": "2026-11-23T10:05:00.000Z", "cause": "down"}]
-    coverage = Coverage(running.parts.engine, Collecting())
+    coverage = Coverage(running.parts.engine, of(running, Collecting))
     assert coverage.told([DAY]) == {"complete_through": "2026-11-23T12:00:00.000Z", "gaps": gaps, "raw_since": None}
     time.sleep(1.1)  # gaps are kept for a second
     told = running.get("/api/v1/query?from=2026-11-23&to=2026-11-23")["coverage"]

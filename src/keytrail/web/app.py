@@ -38,7 +38,7 @@ from keytrail.web.head import HeadAsGet
 from keytrail.web.ingest import Collect, Receive
 from keytrail.web.openapi import Application
 from keytrail.web.paths import RawPaths
-from keytrail.web.pipeline import NoOperations, Operations
+from keytrail.web.pipeline import Operations
 from keytrail.web.throttle import Throttle
 from keytrail.web.ui import changed, components, flow, log_pages, pages, people, session, static, subjects
 from keytrail.web.ui.ask import Names
@@ -56,6 +56,33 @@ SECURITY_HEADERS: Final = {
 }
 
 
+_ROUTERS: Final = (
+    compatible.router,
+    compatible_logs.router,
+    compatible_mcp.router,
+    analytics.router,
+    changes.router,
+    consumers.router,
+    path_templates.router,
+    requests.router,
+    export.router,
+    ingest.router,
+    pipeline.router,
+    upkeep.router,
+    system.router,
+    session.router,
+    pages.router,
+    subjects.router,
+    people.router,
+    changed.router,
+    flow.router,
+    log_pages.router,
+    components.router,
+    static.router,
+)
+"""What answers, the API first."""
+
+
 @dataclass(frozen=True, slots=True)
 class Service:
     """A running application and the gate that lets people into it."""
@@ -69,10 +96,10 @@ def make_service(
     engine: Engine,
     *,
     secret: str,
-    collect: Collect | None = None,
-    receive: Receive | None = None,
-    operations: Operations | None = None,
-    keeper: Upkeep | None = None,
+    collect: Collect,
+    receive: Receive,
+    operations: Operations,
+    keeper: Upkeep,
 ) -> Service:
     """Put the application together.
 
@@ -80,10 +107,10 @@ def make_service(
         settings: The settings.
         engine: Where answers come from.
         secret: Signs sessions.
-        collect: Takes the lines of files that are sent over HTTP; None where this process may not write.
-        receive: Takes bodies of records that are sent over HTTP; None where this process may not write.
-        operations: Tells of collection; None where this process collects nothing.
-        keeper: Keeps the store; None where this process may not write.
+        collect: Takes the lines of files that are sent over HTTP.
+        receive: Takes bodies of records that are sent over HTTP.
+        operations: Tells of collection.
+        keeper: Keeps the store.
     """
     app = Application(
         title="keytrail",
@@ -94,7 +121,6 @@ def make_service(
         redirect_slashes=False,
     )
     gate = Gate(settings.tokens, secret)
-    operations = operations or NoOperations()
     hold(
         app,
         AppState(
@@ -111,31 +137,8 @@ def make_service(
         ),
     )
     problems.install(app, error_page)
-    for module in (
-        compatible,
-        compatible_logs,
-        compatible_mcp,
-        analytics,
-        changes,
-        consumers,
-        path_templates,
-        requests,
-        export,
-        ingest,
-        pipeline,
-        upkeep,
-        system,
-        session,
-        pages,
-        subjects,
-        people,
-        changed,
-        flow,
-        log_pages,
-        components,
-        static,
-    ):
-        app.include_router(module.router)
+    for router in _ROUTERS:
+        app.include_router(router)
     app.add_middleware(Packed)
     app.add_middleware(Throttle, gate=gate, server=settings.server)
     app.add_middleware(HeadAsGet)

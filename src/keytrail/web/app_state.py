@@ -28,10 +28,10 @@ class AppState:
         settings: The settings.
         engine: Where answers come from.
         gate: Tells who asks.
-        collect: Takes the lines of files that are sent over HTTP; None where this process may not write.
-        receive: Takes bodies of records that are sent over HTTP; None where this process may not write.
+        collect: Takes the lines of files that are sent over HTTP.
+        receive: Takes bodies of records that are sent over HTTP.
         operations: Tells of collection.
-        upkeep: Keeps the store; None where this process may not write.
+        upkeep: Keeps the store.
         coverage: Tells what is missing from answers about a range.
         names: Readable names for the pages.
         underway: What panels of the pages that are asked for at the same time share.
@@ -40,10 +40,10 @@ class AppState:
     settings: Settings
     engine: Engine
     gate: "Gate"
-    collect: "Collect | None"
-    receive: "Receive | None"
+    collect: "Collect"
+    receive: "Receive"
     operations: "Operations"
-    upkeep: Upkeep | None
+    upkeep: Upkeep
     coverage: "Coverage"
     names: "Names"
     underway: "Underway"

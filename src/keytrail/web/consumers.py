@@ -77,9 +77,8 @@ async def put_consumers(request: Request, asker: Asker, org: Org = "") -> Respon
     def put() -> int:
         held = app_state(request)
         links = parse_csv(body, mine, hash_keys=held.settings.privacy.keys != "keep")
-        if upkeep := held.upkeep:
-            # An old file must not bring back whoever was erased.
-            links = [link for link in links if not upkeep.is_erased(link.kind, link.value, mine)]
+        # An old file must not bring back whoever was erased.
+        links = [link for link in links if not held.upkeep.is_erased(link.kind, link.value, mine)]
         replace_links(held.engine, mine, links)
         return len(links)
 

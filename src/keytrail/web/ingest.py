@@ -83,22 +83,6 @@ class Receive(Protocol):
         """
 
 
-def _collect(request: Request, asker: Principal) -> Collect:
-    _check(asker)
-    collect = app_state(request).collect
-    if collect is None:
-        raise RequestError("this process does not take records")
-    return collect
-
-
-def _receive(request: Request, asker: Principal) -> Receive:
-    _check(asker)
-    receive = app_state(request).receive
-    if receive is None:
-        raise RequestError("this process does not take records")
-    return receive
-
-
 def _check(asker: Principal) -> None:
     require(asker, "ingest")
     if asker.scope.limited:
@@ -113,7 +97,8 @@ LineFormat = Literal["auto", "capture", "ndjson"]
 @router.get("/api/v1/imports/{batch}/{offset}")
 def confirmed(request: Request, asker: Asker, batch: BatchId, offset: Offset) -> Response:
     """What is already stored of a chunk of a file. Needs `ingest`."""
-    found = _collect(request, asker).seen(segment(batch), offset, asker.scope.org)
+    _check(asker)
+    found = app_state(request).collect.seen(segment(batch), offset, asker.scope.org)
     return answer({"data": [{"taken": row["taken"], "next": row["next"]} for row in found]})
 
 
@@ -137,7 +122,7 @@ async def take(
 
     The same chunk sent again is not counted again. It has at most 256 MiB and 100,000 lines.
     """
-    collect = _collect(request, asker)
+    _check(asker)
     body = await read_body(request, LARGEST_BODY)
     # Before they are told apart: empty lines of a large body would take gigabytes.
     if body.count(b"\n") > MOST_CHUNK_LINES:
@@ -148,7 +133,7 @@ async def take(
     if offset + len(lines) > MOST_LINES:
         raise RequestError(f"offset: a batch has at most {MOST_LINES} lines")
     taken = await run_in_threadpool(
-        collect.take,
+        app_state(request).collect.take,
         segment(batch),
         offset,
         lines,
@@ -238,10 +223,10 @@ async def ingest(
     Records of another organisation than the token's are rejected as `foreign_org`. At most 64 MiB, packed and
     unpacked, and 100,000 records; at most 1,000 of the rejected are listed in `rejects`, all are counted.
     """
-    receive = _receive(request, asker)
+    _check(asker)
     body = await read_body(request, LARGEST_INGEST)
     received = await run_in_threadpool(
-        receive.receive,
+        app_state(request).receive.receive,
         body,
         content_type=request.headers.get("content-type", ""),
         encoding=request.headers.get("content-encoding", ""),

@@ -58,46 +58,6 @@ class Operations(Protocol):
         """Rollups of this month and the last that differ from the raw rows: `table month`."""
 
 
-class NoOperations:
-    """For a process that collects nothing."""
-
-    def collection(self, *, lists: bool) -> list[dict[str, Any]]:
-        """No source."""
-        return []
-
-    def troubles(self) -> list[str]:
-        """None: nothing is to be collected."""
-        return []
-
-    def complete_through(self) -> str | None:
-        """Unknown."""
-        return None
-
-    def metrics(self, *, requests: bool) -> bytes:
-        """None."""
-        return b""
-
-    def dead_letters(self, *, limit: int) -> list[dict[str, Any]]:
-        """None."""
-        return []
-
-    def retry(self, *, limit: int) -> int:
-        """None."""
-        return 0
-
-    def drop_rejects_with(self, texts: Collection[bytes]) -> int:
-        """None."""
-        return 0
-
-    def rebuild(self, months: Collection[int], tables: Collection[str] = ()) -> list[str]:
-        """Nothing: who can't write can't rebuild."""
-        return []
-
-    def drift(self) -> list[str]:
-        """Unknown: who does not write can't tell a difference from an insert under way."""
-        return []
-
-
 Limit = Annotated[int, Query(ge=1, le=1000, description="How many at most.")]
 
 
@@ -148,7 +108,7 @@ def told(request: Request, asker: Principal, limit: int) -> dict[str, Any]:
         shown["rejects"] = ledger.rejects(limit=limit)
         shown["tables"] = ledger.tables()
         shown["drift"] = operations.drift()
-        shown["upkeep"] = held.upkeep.told() if held.upkeep else None
+        shown["upkeep"] = held.upkeep.told()
     return shown
 
 
@@ -228,7 +188,7 @@ def ready_to_collect(request: Request) -> Response:
     503 when collection lags or has stopped, or the disk is full or so nearly full that records are dropped early.
     """
     held = app_state(request)
-    troubles = held.operations.troubles() + (held.upkeep.troubles() if held.upkeep else [])
+    troubles = held.operations.troubles() + held.upkeep.troubles()
     return answer({"status": "degraded" if troubles else "ok", "reasons": troubles}, 503 if troubles else 200)
 
 

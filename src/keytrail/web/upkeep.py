@@ -9,10 +9,9 @@ from fastapi import APIRouter, Request
 from starlette.concurrency import run_in_threadpool
 from starlette.responses import Response, StreamingResponse
 
-from keytrail.errors import Forbidden, RequestError
+from keytrail.errors import RequestError
 from keytrail.query.request import key_forms
 from keytrail.store.erased import COLUMNS, Remembered
-from keytrail.store.upkeep import Upkeep
 from keytrail.web.answer import answer
 from keytrail.web.app_state import app_state
 from keytrail.web.auth import Asker, everything
@@ -24,13 +23,6 @@ LARGEST: Final = 1024 * 1024
 """Bytes of a body that says whom to erase; a receipt has 400 for each value."""
 
 router = APIRouter(tags=["operations"], dependencies=WITH_TOKEN)
-
-
-def _upkeep(request: Request) -> Upkeep:
-    found = app_state(request).upkeep
-    if found is None:
-        raise Forbidden("this process may not write to the store")
-    return found
 
 
 @router.get(
@@ -51,7 +43,7 @@ def backup(request: Request, asker: Asker) -> Response:
     """
     everything(asker)
     return Streamed(
-        _upkeep(request).backup(),
+        app_state(request).upkeep.backup(),
         what="backup",
         request_id=request.state.request_id,
         media_type="application/x-tar",
@@ -66,21 +58,21 @@ def verify(request: Request, asker: Asker) -> Response:
     Reads something of every raw row. Needs `admin` for all organisations.
     """
     everything(asker)
-    return answer(asdict(_upkeep(request).verify()))
+    return answer(asdict(app_state(request).upkeep.verify()))
 
 
 @router.get("/api/v1/prune", responses=problems())
 def to_prune(request: Request, asker: Asker) -> Response:
     """What retention would take away now, partition by partition. Needs `admin` for all organisations."""
     everything(asker)
-    return answer({"data": [step.shown() for step in _upkeep(request).to_prune()]})
+    return answer({"data": [step.shown() for step in app_state(request).upkeep.to_prune()]})
 
 
 @router.post("/api/v1/prune", responses=problems())
 def prune(request: Request, asker: Asker) -> Response:
     """Take away now what retention does not keep; what was. Needs `admin` for all organisations."""
     everything(asker)
-    return answer({"data": [step.shown() for step in _upkeep(request).prune()]})
+    return answer({"data": [step.shown() for step in app_state(request).upkeep.prune()]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +135,8 @@ def _erase(request: Request, wanted: Erasure) -> dict[str, Any]:
     named = [(kind, value) for kind in ("key", "ip", "consumer") if (value := getattr(wanted, kind))]
     if len(named) + bool(wanted.again) != 1:
         raise RequestError("one of key, ip, consumer and again says whom to erase")
-    upkeep, operations = _upkeep(request), app_state(request).operations
+    held = app_state(request)
+    upkeep, operations = held.upkeep, held.operations
     if wanted.again:
         if not all(one.kind in COLUMNS and _is_hex(one.salt) and _is_hex(one.digest) for one in wanted.again):
             raise RequestError("again: these are no digests of a receipt")

@@ -84,7 +84,7 @@ _KEPT: Final = {"raw": "single records", "rollups": "sums", "recorded": "recorde
 
 def _storage(told: dict[str, Any]) -> dict[str, Any]:
     """The tables, from when on what is kept, the room on the disk, and what is wrong with that."""
-    upkeep = told["upkeep"] or {"kept_since": {}, "cold": None, "disk": None, "troubles": []}
+    upkeep = told["upkeep"]
     since = [f"{_KEPT[what]} since {day}" for what, day in upkeep["kept_since"].items() if day]
     return {
         "tables": told["tables"],
