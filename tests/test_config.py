@@ -1,6 +1,9 @@
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from datetime import date
+from importlib import resources
 from pathlib import Path
 from unittest.mock import patch
 
@@ -158,3 +161,17 @@ def test_the_example_is_good() -> None:
     Path("keytrail.toml").write_text(example, encoding="utf-8")
     found = load()
     assert (found.timezone, found.tokens[0].name) == ("Europe/Berlin", "ops")
+
+
+def test_zones_are_those_of_the_pinned_package_whoever_asks_first(tmp_path: Path) -> None:
+    """A command reads its settings before it reaches for records, and the system's zones are of another version."""
+    (tmp_path / "Europe").mkdir()
+    new_york = resources.files("tzdata").joinpath("zoneinfo", "America", "New_York").read_bytes()
+    (tmp_path / "Europe" / "Berlin").write_bytes(new_york)
+    code = (
+        "from keytrail.config import load; load(overrides={'timezone': 'Europe/Berlin'}); "
+        "from keytrail.query.ranges import text; print(text(0, 'Europe/Berlin'))"
+    )
+    variables = {**os.environ, "PYTHONTZPATH": str(tmp_path)}
+    ran = subprocess.run([sys.executable, "-c", code], env=variables, check=True, capture_output=True, text=True)
+    assert ran.stdout == "1970-01-01T01:00:00.000+01:00\n"

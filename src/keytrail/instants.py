@@ -1,9 +1,27 @@
-"""Instants: milliseconds since 1970 and moments, and their text as every answer, file and receipt has it."""
+"""Instants: milliseconds since 1970, moments, the zones that these are told in, and their text in answers and files."""
 
-from datetime import UTC, date, datetime, timedelta
+import zoneinfo
+from datetime import UTC, date, datetime, timedelta, tzinfo
 from typing import Final
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+# Only the pinned package: the system's zones are of another version on every machine. Before any zone is looked up, as
+# one that was found stays.
+zoneinfo.reset_tzpath(())
+
+
+def zone(name: str) -> tzinfo:
+    """The zone of an IANA name.
+
+    Raises:
+        KeyError: There is none of that name.
+    """
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (ValueError, OSError) as error:
+        raise KeyError(name) from error
 
 
 def moment_of(milliseconds: int) -> datetime:

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from keytrail.instants import zone
 from keytrail.query.request import Filter, Query, Scope, day_range
 from keytrail.query.run import run
-from keytrail.query.zones import zone
 from keytrail.web.rows import METRICS, shape
 from tests.oracle.records import Record
 from tests.oracle.strategies import APIS, CLIENTS, KEYS, ORGS, TAGS, VERSIONS, Question, questions

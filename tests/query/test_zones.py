@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from keytrail.instants import to_instant
+from keytrail.instants import to_instant, zone
 from keytrail.query.zones import (
     DAY,
     HOUR,
@@ -22,7 +22,6 @@ from keytrail.query.zones import (
     days,
     steps,
     to_moment,
-    zone,
 )
 from tests.oracle.clock import local_time
 from tests.oracle.strategies import ONE_DAY, UNUSUAL_DAYS, ZONES, day_ranges, edges_of

@@ -10,9 +10,9 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from keytrail.instants import present
+from keytrail.instants import present, zone
 from keytrail.query import changes
-from keytrail.query.zones import DAY, HOUR, MINUTE, zone
+from keytrail.query.zones import DAY, HOUR, MINUTE
 from keytrail.store.consumers import Link, replace_links
 from keytrail.web.ui.figures import url_time
 from keytrail.web.ui.log_pages import requests_around

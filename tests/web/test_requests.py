@@ -14,9 +14,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from starlette.datastructures import QueryParams
 
+from keytrail.instants import zone
 from keytrail.query.records import Place
 from keytrail.query.request import Scope
-from keytrail.query.zones import days, zone
+from keytrail.query.zones import days
 from keytrail.web.filters import understand
 from keytrail.web.requests import message
 from tests.oracle.records import SECOND, Record, to_json

@@ -3,7 +3,6 @@
 from datetime import date, datetime, timedelta
 from typing import Annotated, Literal
 from urllib.parse import quote
-from zoneinfo import ZoneInfo
 
 import typer
 
@@ -37,11 +36,12 @@ def endpoints(
     first = parse_day(start) if start else None
 
     from keytrail.cli.reach import asked_org, reach
+    from keytrail.instants import zone
     from keytrail.telemetry import set_up_logging
 
     set_up_logging(log_format, only_faults=True)
     settings = settings_of(config, data)
-    last = last or datetime.now(ZoneInfo(settings.timezone)).date()
+    last = last or datetime.now(zone(settings.timezone)).date()
     first = first or last - timedelta(days=DEFAULT_DAYS)
     if first > last:
         raise typer.BadParameter(f"--from {first} is after --to {last}")

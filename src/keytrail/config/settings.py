@@ -8,7 +8,6 @@ import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
-from zoneinfo import ZoneInfo
 
 import platformdirs
 from pydantic import Field, ValidationError, field_validator, model_validator
@@ -32,6 +31,7 @@ from keytrail.config.sections import (
     Token,
 )
 from keytrail.errors import ConfigError
+from keytrail.instants import zone
 
 FILE_NAME: Final = "keytrail.toml"
 ENV_PREFIX: Final = "KEYTRAIL_"
@@ -61,8 +61,8 @@ class Settings(BaseSettings):
     @classmethod
     def _zone(cls, value: str) -> str:
         try:
-            ZoneInfo(value)
-        except (KeyError, ValueError, OSError):
+            zone(value)
+        except KeyError:
             msg = f"{value!r} is not a known time zone"
             raise ValueError(msg) from None
         return value

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from keytrail.errors import RequestError
-from keytrail.instants import present
+from keytrail.instants import present, zone
 from keytrail.query.catalog import DIMENSIONS, HISTOGRAM, METRICS
 from keytrail.query.conditions import parse_condition
 from keytrail.query.ranges import PRESETS, Range, before, between, named
 from keytrail.query.request import Condition, Order
-from keytrail.query.zones import Step, zone
+from keytrail.query.zones import Step
 
 MOST_DIMENSIONS: Final = 5
 MOST_METRICS: Final = 40

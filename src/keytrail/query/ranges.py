@@ -6,9 +6,9 @@ from datetime import date, datetime, timedelta
 from typing import Final
 
 from keytrail.errors import RequestError
-from keytrail.instants import text_of, to_instant
+from keytrail.instants import text_of, to_instant, zone
 from keytrail.query.request import LONGEST_RANGE_DAYS, day_range
-from keytrail.query.zones import DAY, HOUR, Span, days, to_moment, zone
+from keytrail.query.zones import DAY, HOUR, Span, days, to_moment
 
 FIRST_YEAR: Final = 1970
 LAST_YEAR: Final = 2200

@@ -7,9 +7,10 @@ from datetime import date
 from typing import Any, Final
 
 from keytrail.errors import Forbidden, RequestError
+from keytrail.instants import zone
 from keytrail.query.catalog import DIMENSIONS, METRICS, OPERATORS
 from keytrail.query.joined import Joined
-from keytrail.query.zones import Span, Step, days, zone
+from keytrail.query.zones import Span, Step, days
 
 LONGEST_RANGE_DAYS = 3_660
 """Ten years and their leap days: as many hours are the most steps that are made."""

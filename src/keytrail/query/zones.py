@@ -5,7 +5,6 @@ disagree (Casablanca in 2026), and so do their ideas of a day that begins at a s
 whole number of milliseconds since 1970-01-01 UTC.
 """
 
-import zoneinfo
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta, tzinfo
@@ -13,10 +12,7 @@ from enum import Enum
 from functools import lru_cache
 from typing import Final
 
-from keytrail.instants import midnight, moment_of, to_instant
-
-# Only the pinned package: the system's zones are of another version on every machine.
-zoneinfo.reset_tzpath(())
+from keytrail.instants import midnight, moment_of, to_instant, zone
 
 MINUTE: Final = 60_000
 HOUR: Final = 60 * MINUTE
@@ -85,18 +81,6 @@ class Steps:
     labels: tuple[Label, ...]
     pieces: tuple[Span, ...]
     label_of_piece: tuple[int, ...]
-
-
-def zone(name: str) -> tzinfo:
-    """The zone of an IANA name.
-
-    Raises:
-        KeyError: There is none of that name.
-    """
-    try:
-        return zoneinfo.ZoneInfo(name)
-    except (ValueError, OSError) as error:
-        raise KeyError(name) from error
 
 
 def to_moment(instant: int, where: tzinfo) -> datetime:

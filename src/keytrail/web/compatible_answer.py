@@ -13,10 +13,11 @@ from urllib.parse import urlencode
 import msgspec
 from starlette.responses import Response
 
+from keytrail.instants import zone
 from keytrail.query.catalog import DIMENSIONS
 from keytrail.query.request import Filter, Order, Query, day_range
 from keytrail.query.run import run
-from keytrail.query.zones import Span, Step, zone
+from keytrail.query.zones import Span, Step
 from keytrail.web.compatible_request import Asked, Desk
 from keytrail.web.coverage import HEADER
 from keytrail.web.rows import METRICS, Row, rows_schema, shape, to_csv

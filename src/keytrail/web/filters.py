@@ -8,12 +8,12 @@ from typing import Any, Final
 from starlette.datastructures import QueryParams
 
 from keytrail.errors import RequestError
-from keytrail.instants import to_instant
+from keytrail.instants import to_instant, zone
 from keytrail.query.catalog import DIMENSIONS, OPERATORS, Dimension
 from keytrail.query.ranges import parse_edge
 from keytrail.query.records import LONGEST_TEXT, NUMBERS, Bound, Search
 from keytrail.query.request import ALL_TIME, Filter, Scope, key_forms
-from keytrail.query.zones import Span, days, to_moment, zone
+from keytrail.query.zones import Span, days, to_moment
 from keytrail.web.parameters import whole_number
 
 MOST_VALUES: Final = 1_000

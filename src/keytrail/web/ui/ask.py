@@ -7,9 +7,10 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar
 
+from keytrail.instants import zone
 from keytrail.query.request import ALL_TIME, Filter, Order, Query, Scope
 from keytrail.query.run import Answer, run
-from keytrail.query.zones import Span, Step, to_moment, zone
+from keytrail.query.zones import Span, Step, to_moment
 from keytrail.store.client import Engine
 from keytrail.store.consumers import Link, read_links
 from keytrail.web.auth import Principal

@@ -12,6 +12,7 @@ from markupsafe import Markup
 from starlette.responses import Response
 
 from keytrail.errors import RequestError
+from keytrail.instants import zone
 from keytrail.query import ranges
 from keytrail.query.changes import changes
 from keytrail.query.changes_question import (
@@ -26,7 +27,7 @@ from keytrail.query.changes_question import (
     ChangesQuestion,
     parse_changes,
 )
-from keytrail.query.zones import DAY, MINUTE, Span, zone
+from keytrail.query.zones import DAY, MINUTE, Span
 from keytrail.web.app_state import app_state
 from keytrail.web.changes import content
 from keytrail.web.parameters import whole_number

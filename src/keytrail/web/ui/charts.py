@@ -6,7 +6,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from keytrail.errors import NoLongerKept
-from keytrail.query.zones import Span, zone
+from keytrail.instants import zone
+from keytrail.query.zones import Span
 from keytrail.store.tables import histogram_range
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row

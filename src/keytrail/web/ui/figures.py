@@ -7,8 +7,8 @@ from typing import Any, Final
 
 from markupsafe import Markup, escape
 
-from keytrail.instants import to_instant
-from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Step, to_moment, zone
+from keytrail.instants import to_instant, zone
+from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Step, to_moment
 
 NONE: Final = Markup('<span class="none" title="no requests">–</span>')
 UNKNOWN: Final = Markup('<span class="none">not known</span>')

@@ -8,8 +8,8 @@ from urllib.parse import quote
 from fastapi import Depends, Request
 from starlette.responses import Response
 
-from keytrail.instants import present
-from keytrail.query.zones import to_moment, zone
+from keytrail.instants import present, zone
+from keytrail.query.zones import to_moment
 from keytrail.web.app_state import app_state
 from keytrail.web.auth import asker_of, require
 from keytrail.web.paths import segment

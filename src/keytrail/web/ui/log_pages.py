@@ -11,9 +11,10 @@ from fastapi import APIRouter, Request
 from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotFound, RequestError
+from keytrail.instants import zone
 from keytrail.query.records import Bound, Row, Search, find, page
 from keytrail.query.request import Filter
-from keytrail.query.zones import MINUTE, Span, to_moment, zone
+from keytrail.query.zones import MINUTE, Span, to_moment
 from keytrail.record import BY_COLUMN, Kind
 from keytrail.web.app_state import app_state
 from keytrail.web.auth import require

@@ -5,10 +5,10 @@ from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Final
 
 from keytrail.errors import RequestError
-from keytrail.instants import to_instant
+from keytrail.instants import to_instant, zone
 from keytrail.query.ranges import FIRST_YEAR, LAST_YEAR
 from keytrail.query.request import LONGEST_RANGE_DAYS
-from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, days, steps, to_moment, zone
+from keytrail.query.zones import DAY, HOUR, MINUTE, Label, Span, Step, days, steps, to_moment
 from keytrail.store.tables import BUCKET_SECONDS
 
 PRESETS: Final = {

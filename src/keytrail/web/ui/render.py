@@ -14,7 +14,8 @@ from starlette.responses import HTMLResponse, Response
 
 from keytrail import __version__
 from keytrail.errors import NoLongerKept, RequestError, StoreAway, StoreError, TooCostly
-from keytrail.query.zones import to_moment, zone
+from keytrail.instants import zone
+from keytrail.query.zones import to_moment
 from keytrail.web.ui import figures, static
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.ranges import Range

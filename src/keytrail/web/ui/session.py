@@ -7,7 +7,7 @@ from fastapi import APIRouter, Depends, Request
 from starlette.responses import RedirectResponse, Response
 
 from keytrail.errors import NotAuthorised, RequestError
-from keytrail.query.zones import zone
+from keytrail.instants import zone
 from keytrail.web.app_state import app_state
 from keytrail.web.auth import SESSION_COOKIE, SESSION_SECONDS, own_pages_only
 from keytrail.web.body import read_body

@@ -5,7 +5,8 @@ import io
 from collections.abc import Callable
 from typing import Final
 
-from keytrail.query.zones import to_moment, zone
+from keytrail.instants import zone
+from keytrail.query.zones import to_moment
 from keytrail.web.rows import neutral_cell
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.tables import KINDS
