@@ -128,36 +128,41 @@ def query_by_link(request: Request, asker: Asker, org: Org = "", format: Format 
     return _answered(request, asker, org, format, fields_of(given, _TYPES))
 
 
-def _answered(request: Request, asker: Principal, org: str, form: str, fields: dict[str, Any]) -> Response:
-    state = app_state(request)
-    question = parse(fields, default_zone=state.settings.timezone)
-    if form not in {"", "json", *(known.value for known in Form)}:
-        raise RequestError(f"format: one of json, {', '.join(known.value for known in Form)}")
-    if form not in {"", "json"} and question.dimensions and not any(fields.get(name) for name in _BOUNDED):
+def _answered(request: Request, asker: Principal, org: str, format: str, fields: dict[str, Any]) -> Response:
+    held = app_state(request)
+    question, form = parse(fields, default_zone=held.settings.timezone), _form(format)
+    scope, spans = asker.narrowed(org), question.range.spans
+    if form is None:
+        reply = ask(held.engine, scope, question)
+        return answer(content(question, reply) | {"coverage": held.coverage.told(spans)})
+    columns = [*question.dimensions, *question.metrics]
+    as_file = {"Content-Disposition": f'attachment; filename="query.{form.value}"'}
+    if question.dimensions and not any(fields.get(name) for name in _BOUNDED):
         return Streamed(
-            sheets(
-                pages(state.engine, asker.narrowed(org), question),
-                [*question.dimensions, *question.metrics],
-                Form(form),
-            ),
+            sheets(pages(held.engine, scope, question), columns, form),
             what="a question",
             request_id=request.state.request_id,
-            media_type=MEDIA_TYPES[Form(form)],
-            headers={
-                "Content-Disposition": f'attachment; filename="query.{form}"',
-                **state.coverage.headers(question.range.spans),
-            },
+            media_type=MEDIA_TYPES[form],
+            headers=as_file | held.coverage.headers(spans),
         )
-    reply = ask(state.engine, asker.narrowed(org), question)
-    if form in {known.value for known in Form}:
-        columns = [*(["step"] if question.step else []), *question.dimensions, *question.metrics]
-        headers = {
-            "Content-Disposition": f'attachment; filename="query.{form}"',
-            "X-Total-Rows": str(reply.total_rows),
-            **state.coverage.headers(question.range.spans),
-        }
-        return Response(sheet(reply.rows, columns, Form(form)), 200, headers, MEDIA_TYPES[Form(form)])
-    return answer(content(question, reply) | {"coverage": state.coverage.told(question.range.spans)})
+    reply = ask(held.engine, scope, question)
+    rows = sheet(reply.rows, [*(["step"] if question.step else []), *columns], form)
+    headers = as_file | {"X-Total-Rows": str(reply.total_rows)} | held.coverage.headers(spans)
+    return Response(rows, 200, headers, MEDIA_TYPES[form])
+
+
+def _form(text: str) -> Form | None:
+    """The form of a file that a request asks for; None for the whole answer as JSON.
+
+    Raises:
+        RequestError: There is no such form.
+    """
+    if text in {"", "json"}:
+        return None
+    try:
+        return Form(text)
+    except ValueError:
+        raise RequestError(f"format: one of json, {', '.join(form.value for form in Form)}") from None
 
 
 def content(question: Question, reply: Reply) -> dict[str, Any]:

@@ -95,12 +95,12 @@ def changes_by_link(request: Request, asker: Asker, org: Org = "") -> Response:
 
 
 def _answered(request: Request, asker: Principal, org: str, fields: dict[str, Any]) -> Response:
-    state = app_state(request)
-    question = parse_changes(fields, default_zone=state.settings.timezone)
-    found = changes(state.engine, asker.narrowed(org), question)
+    held = app_state(request)
+    question = parse_changes(fields, default_zone=held.settings.timezone)
+    found = changes(held.engine, asker.narrowed(org), question)
     spans = (*question.baseline.spans, *question.range.spans)
     in_order = tuple(sorted(spans, key=lambda span: span.start))
-    return answer(content(question, found) | {"coverage": state.coverage.told(in_order)})
+    return answer(content(question, found) | {"coverage": held.coverage.told(in_order)})
 
 
 def content(question: ChangesQuestion, found: Changes) -> dict[str, Any]:

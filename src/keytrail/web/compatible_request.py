@@ -91,8 +91,8 @@ def desk(request: Request) -> Desk:
     """Who asks, what they may see, and the means to answer."""
     principal = asker_of(request)
     scope = principal.narrowed(request.query_params.get("org", ""))
-    state = app_state(request)
-    return Desk(state.engine, state.settings, principal, scope, request.query_params, state.coverage)
+    held = app_state(request)
+    return Desk(held.engine, held.settings, principal, scope, request.query_params, held.coverage)
 
 
 RANGE: Final = "{start_day}/{start_month}/{start_year}/{end_day}/{end_month}/{end_year}"

@@ -104,7 +104,7 @@ def consumer(
     A token of some consumers sees these; one that is narrower by API, key or client sees none.
     """
     require(asker, "analytics")
-    state = app_state(request)
+    held = app_state(request)
     if limit and whole_number(limit, MOST_ROWS, least=1) is None:
         raise RequestError(f"limit: a whole number from 1 to {MOST_ROWS} is expected")
     consumer = segment(consumer)
@@ -115,14 +115,14 @@ def consumer(
         "zone": zone,
         "limit": int(limit) if limit else None,
     }
-    question = parse(fields, default_zone=state.settings.timezone)
+    question = parse(fields, default_zone=held.settings.timezone)
     scope = _naming(asker.narrowed(org))
-    links = read_links(state.engine, scope.org, consumer)
+    links = read_links(held.engine, scope.org, consumer)
     if not links or not (scope.consumers is None or consumer in scope.consumers):
         raise NotFound("no such consumer")
     if len({link.org for link in links}) > 1:
         raise RequestError("org: is missing, as several organisations have a consumer of this id")
-    found = activity(state.engine, replace(scope, org=links[0].org), links, question.range, question.limit)
+    found = activity(held.engine, replace(scope, org=links[0].org), links, question.range, question.limit)
     edges = dict(zip(("from", "to"), question.range.edges, strict=True))
     return answer(
         {
@@ -134,7 +134,7 @@ def consumer(
             "endpoints": found.endpoints,
             "total_endpoints": found.total_endpoints,
             "links": found.links,
-            "coverage": state.coverage.told(question.range.spans),
+            "coverage": held.coverage.told(question.range.spans),
         }
     )
 

@@ -52,20 +52,20 @@ def raw_rows(request: Request, asker: Asker) -> Response:
     (the connection breaks off) is not whole.
     """
     require(asker, "logs")
-    parameters, state = request.query_params, app_state(request)
+    parameters, held = request.query_params, app_state(request)
     scope = asker.narrowed(parameters.get("org", ""))
-    search = understand(parameters, scope, state.settings.timezone, also=("format",))
+    search = understand(parameters, scope, held.settings.timezone, also=("format",))
     try:
         form = Form(parameters.get("format", "") or Form.NDJSON.value)
     except ValueError:
         raise RequestError(f"format: one of {', '.join(form.value for form in Form)}") from None
     return Streamed(
-        export(state.engine, search, form),
+        export(held.engine, search, form),
         what="export",
         request_id=request.state.request_id,
         media_type=MEDIA_TYPES[form],
         headers={
             "Content-Disposition": f'attachment; filename="requests.{form.value}"',
-            **state.coverage.headers(search.spans),
+            **held.coverage.headers(search.spans),
         },
     )

@@ -71,15 +71,15 @@ def requests(request: Request, asker: Asker) -> Response:
     Pages are stable while records arrive: what was there at the first page comes once, in one of them.
     """
     require(asker, "logs")
-    parameters, state = request.query_params, app_state(request)
+    parameters, held = request.query_params, app_state(request)
     scope = asker.narrowed(parameters.get("org", ""))
-    search = understand(parameters, scope, state.settings.timezone, also=("limit", "cursor"))
+    search = understand(parameters, scope, held.settings.timezone, also=("limit", "cursor"))
     limit = whole_number(parameters.get("limit", "") or str(DEFAULT_ROWS), MOST_ROWS, least=1)
     if limit is None:
         raise RequestError(f"limit: a whole number from 1 to {MOST_ROWS}")
-    found = page(state.engine, search, cursor=parameters.get("cursor", ""), limit=limit)
+    found = page(held.engine, search, cursor=parameters.get("cursor", ""), limit=limit)
     shown = answer({"data": [_row(row) for row in found.rows], "next": found.following or None})
-    shown.headers.update(state.coverage.headers(search.spans))
+    shown.headers.update(held.coverage.headers(search.spans))
     return shown
 
 
