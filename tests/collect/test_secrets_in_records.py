@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from keytrail.collect.privacy import Privacy, stored_key
 from keytrail.collect.secret import SHORT
-from keytrail.collect.steps import Settings, run_steps
+from keytrail.collect.steps import StepSettings, run_steps
 from keytrail.record import BY_COLUMN, DERIVED, FIELDS, Kind
 from tests.collect.tables import Row, leaks, message, row_of, table_of, texts_in
 from tests.oracle.records import CAPTURES, read_capture
@@ -45,7 +45,7 @@ def test_no_secret_of_a_capture_is_left(capture: Path, privacy: Privacy) -> None
     if "protobuf" not in capture.name:
         sent = "".join(base64.b64decode(row["raw_request"]).decode("latin-1") for row in recorded)
         assert sum(secret in sent for secret in secrets) >= 3
-    table, _ = run_steps(table_of(rows), Settings(privacy))
+    table, _ = run_steps(table_of(rows), StepSettings(privacy))
     kept = "\0".join(texts_in(table))
     assert not [secret for secret in secrets for form in (secret, quote(secret, safe="")) if form in kept]
     encoded = {base64.b64encode(text.encode()).decode() for s in secrets for text in (s, "Bearer " + s, ":" + s)}
@@ -67,7 +67,7 @@ def test_no_secret_of_an_unhashed_capture_is_left() -> None:
         row["raw_request"] = message(f"GET /{secret}?api_key={quote(secret)} HTTP/1.1\nHost: {secret}\n\n{secret}")
         rows.append(row)
     for privacy in (Privacy(), OPEN):
-        table, _ = run_steps(table_of(rows), Settings(privacy))
+        table, _ = run_steps(table_of(rows), StepSettings(privacy))
         assert not [found for secret in secrets for found in leaks(table, secret)]
         keys = [stored_key(row["api_key"], "auto") for row in rows]
         assert table.column("api_key").to_pylist() == keys
@@ -75,7 +75,7 @@ def test_no_secret_of_an_unhashed_capture_is_left() -> None:
 
 
 def steps(row: Row, **privacy: Any) -> dict[str, Any]:
-    (found,) = run_steps(table_of([row]), Settings(Privacy(**privacy)))[0].to_pylist()
+    (found,) = run_steps(table_of([row]), StepSettings(Privacy(**privacy)))[0].to_pylist()
     return dict(found)
 
 
@@ -114,7 +114,7 @@ def test_what_decides_who_sees_a_record_is_never_changed(column: str) -> None:
 
 def test_the_secret_of_another_record_is_not_looked_for() -> None:
     rows = [{"api_key": SECRET, "path": "/x"}, {"api_key": "0" * 16, "path": f"/{SECRET}"}]
-    table, _ = run_steps(table_of(rows), Settings())
+    table, _ = run_steps(table_of(rows), StepSettings())
     assert table.column("path").to_pylist() == ["/x", f"/{SECRET}"]
 
 
@@ -162,7 +162,7 @@ def test_a_recorded_credential_is_masked_elsewhere_in_its_record(head: str, secr
         "user_agent": f"agent {secret}",
         "tags": [f"header-{secret}", "key-cd0174ec"],
     }
-    table, _ = run_steps(table_of([row, {"path": "/b"}]), Settings(OPEN))
+    table, _ = run_steps(table_of([row, {"path": "/b"}]), StepSettings(OPEN))
     assert not leaks(table, secret)
     found = table.to_pylist()[0]
     assert found["raw_request"] == "GET /a HTTP/1.1\r\nReferer: /?t=***\r\n\r\nbody ***"
@@ -239,7 +239,7 @@ def holding(draw: st.DrawFn, secret: str) -> Row:
 @given(st.data(), st.lists(SECRETS, min_size=1, max_size=4, unique=True), st.sampled_from([Privacy(), OPEN]))
 def test_nothing_of_a_random_secret_survives(data: st.DataObject, secrets: list[str], privacy: Privacy) -> None:
     rows = [data.draw(holding(secret)) for secret in secrets]
-    table, _ = run_steps(table_of(rows), Settings(privacy))
+    table, _ = run_steps(table_of(rows), StepSettings(privacy))
     for place, secret in enumerate(secrets):
         kept = texts_of(table.slice(place, 1).to_pylist()[0])
         encoded = base64.b64encode(secret.encode()).decode().rstrip("=")
@@ -281,7 +281,7 @@ def test_what_was_cut_is_marked_exactly(cases: list[dict[str, tuple[int, str, in
             cut |= {column} if is_cut else set()
         rows.append(row)
         expected.append(cut)
-    found = run_steps(table_of(rows), Settings())[0].to_pylist()
+    found = run_steps(table_of(rows), StepSettings())[0].to_pylist()
     assert [set(row["cut"]) for row in found] == expected
     assert all(len(row["cut"]) == len(set(row["cut"])) for row in found)
     for row, before in zip(found, rows, strict=True):
@@ -325,7 +325,7 @@ UNCHANGED = [f.column for f in FIELDS if f.kind in {Kind.INT, Kind.CODE, Kind.FL
 @given(st.lists(ROW, max_size=4), PRIVACY)
 def test_no_table_makes_the_steps_raise(rows: list[Row], privacy: Privacy) -> None:
     before = table_of(rows)
-    table, dropped = run_steps(before, Settings(privacy))
+    table, dropped = run_steps(before, StepSettings(privacy))
     assert not dropped
     assert set(table.column_names) == set(before.column_names) | {d.column for d in DERIVED if d.column != "batch_id"}
     assert table.select(UNCHANGED).equals(before.select(UNCHANGED))
@@ -335,6 +335,6 @@ def test_no_table_makes_the_steps_raise(rows: list[Row], privacy: Privacy) -> No
 @pytest.mark.parametrize("capture", CAPTURES, ids=lambda path: path.name)
 @pytest.mark.parametrize("privacy", [Privacy(), OPEN], ids=["default", "open"])
 def test_what_passed_the_steps_passes_them_unchanged(capture: Path, privacy: Privacy) -> None:
-    once, _ = run_steps(table_of([row_of(record) for _, _, record in read_capture(capture)]), Settings(privacy))
-    twice, _ = run_steps(once.select([*(field.column for field in FIELDS), "seq"]), Settings(privacy))
+    once, _ = run_steps(table_of([row_of(record) for _, _, record in read_capture(capture)]), StepSettings(privacy))
+    twice, _ = run_steps(once.select([*(field.column for field in FIELDS), "seq"]), StepSettings(privacy))
     assert twice.to_pylist() == once.to_pylist()

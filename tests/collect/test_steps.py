@@ -8,7 +8,7 @@ import pytest
 from keytrail.collect.cut import MOST_ITEMS
 from keytrail.collect.privacy import Privacy
 from keytrail.collect.recorded import Keeper
-from keytrail.collect.steps import STEPS, Settings, Step, drop_foreign_org, run_steps
+from keytrail.collect.steps import STEPS, Step, StepSettings, drop_foreign_org, run_steps
 from keytrail.record import BY_COLUMN, DERIVED, FIELDS, Reason
 from tests.collect.tables import Row, message, table_of, texts_in
 
@@ -18,7 +18,7 @@ PUT_LATER = {"batch_id", "seq"}
 
 
 def after_steps(*rows: Row, org: str | None = None, **privacy: Any) -> list[dict[str, Any]]:
-    table, _ = run_steps(table_of(rows), Settings(Privacy(**privacy), org))
+    table, _ = run_steps(table_of(rows), StepSettings(Privacy(**privacy), org))
     return table.to_pylist()
 
 
@@ -60,7 +60,7 @@ def test_the_table_keeps_its_types_and_gets_the_derived_columns() -> None:
         {"raw_request": message("GET /?a=b HTTP/1.1\nAuthorization: 12345678\n\n"), "graphql_errors": ["x"] * 99},
     ]
     for number in range(3):
-        table, _ = run_steps(table_of(rows[:number]), Settings(Privacy(client_ip="truncate")))
+        table, _ = run_steps(table_of(rows[:number]), StepSettings(Privacy(client_ip="truncate")))
         derived = {each.column: each.kind for each in DERIVED if each.column not in PUT_LATER}
         expected = {field.column: field.kind.arrow for field in FIELDS} | {"seq": pa.uint32()} | derived
         assert {field.name: field.type for field in table.schema} == expected
@@ -109,7 +109,7 @@ def test_error_origin(code: int, upstream_latency: int, origin: str) -> None:
 def test_rows_of_another_organisation_are_dropped_and_named() -> None:
     rows = [{"org_id": org, "alias": org + "'s"} for org in ("a", "b", "", "a", "aa")]
     for org, kept in (("a", [0, 3]), ("", [2]), ("c", []), (None, [0, 1, 2, 3, 4])):
-        table, dropped = run_steps(table_of(rows), Settings(org=org))
+        table, dropped = run_steps(table_of(rows), StepSettings(org=org))
         assert table.column("seq").to_pylist() == kept
         assert dropped == [(seq, Reason.FOREIGN_ORG) for seq in range(5) if seq not in kept]
         assert {text for text in texts_in(table) if text.endswith("'s")} == {rows[seq]["alias"] for seq in kept}
@@ -117,7 +117,7 @@ def test_rows_of_another_organisation_are_dropped_and_named() -> None:
 
 def test_a_row_whose_organisation_is_not_known_to_be_ours_is_dropped() -> None:
     table = table_of([{"org_id": None}, {"org_id": "a"}])
-    assert drop_foreign_org(table, Settings(org="a")).column("seq").to_pylist() == [1]
+    assert drop_foreign_org(table, StepSettings(org="a")).column("seq").to_pylist() == [1]
 
 
 REQUEST = message(
@@ -181,7 +181,7 @@ def test_query_values_of_paths(column: str) -> None:
 
 
 def test_paths_that_become_one_are_one_name() -> None:
-    table, _ = run_steps(table_of([{"path": f"/a?b={number}"} for number in range(5)]), Settings())
+    table, _ = run_steps(table_of([{"path": f"/a?b={number}"} for number in range(5)]), StepSettings())
     assert table.column("path").to_pylist() == ["/a?b=***"] * 5
     assert set(texts_in(table.select(["path"]))) == {"/a?b=***"}
     assert len(list(texts_in(table.select(["path"])))) == 1
@@ -284,14 +284,14 @@ def test_a_record_without_recorded_messages_costs_no_work_on_them(monkeypatch: p
 
     monkeypatch.setattr(Keeper, "keep", keep)
     table = table_of([{"api_key": "0" * 16, "tags": ["key-" + "0" * 16], "path": "/a"}] * 3)
-    after, _ = run_steps(table, Settings())
+    after, _ = run_steps(table, StepSettings())
     for field in FIELDS:
         assert addresses(after, field.column) == addresses(table, field.column), field.column
 
 
 def test_what_dropped_rows_left_in_dictionaries_goes() -> None:
     table = table_of([{"path": "/a", "tags": ["t"]}, {"path": "/secret", "tags": ["secret"]}]).slice(0, 1)
-    after, _ = run_steps(table, Settings())
+    after, _ = run_steps(table, StepSettings())
     assert not [text for text in texts_in(after) if "secret" in text]
     assert after.column("path").to_pylist() == ["/a"]
     assert after.column("tags").to_pylist() == [["t"]]
@@ -302,25 +302,25 @@ def test_steps_take_columns_in_several_chunks_and_slices() -> None:
         {"api_key": f"{SECRET}{n}", "tags": [f"key-{SECRET}{n}", "x" * 600], "raw_path": f"/{SECRET}{n}"}
         for n in range(6)
     ]
-    whole, _ = run_steps(table_of(rows), Settings())
+    whole, _ = run_steps(table_of(rows), StepSettings())
     parts = pa.concat_tables([table_of(rows).slice(0, 1), table_of(rows).slice(1, 2), table_of(rows).slice(3)])
-    assert run_steps(parts, Settings())[0].to_pylist() == whole.to_pylist()
-    assert run_steps(table_of(rows).slice(2, 3), Settings())[0].to_pylist() == whole.to_pylist()[2:5]
+    assert run_steps(parts, StepSettings())[0].to_pylist() == whole.to_pylist()
+    assert run_steps(table_of(rows).slice(2, 3), StepSettings())[0].to_pylist() == whole.to_pylist()[2:5]
 
 
 def test_the_order_in_which_steps_are_run_is_the_tuples() -> None:
     seen: list[str] = []
 
-    def put_first(table: pa.Table, settings: Settings) -> pa.Table:
+    def put_first(table: pa.Table, settings: StepSettings) -> pa.Table:
         seen.append("first")
         return table
 
-    def put_second(table: pa.Table, settings: Settings) -> pa.Table:
+    def put_second(table: pa.Table, settings: StepSettings) -> pa.Table:
         seen.append("second")
         return table.slice(1)
 
     steps = (Step(put_first, "."), Step(put_second, ".", Reason.FOREIGN_ORG))
-    table, dropped = run_steps(table_of([{}, {}]), Settings(), steps=steps)
+    table, dropped = run_steps(table_of([{}, {}]), StepSettings(), steps=steps)
     assert seen == ["first", "second"]
     assert dropped == [(0, Reason.FOREIGN_ORG)]
     assert math.prod(table.shape) == len(FIELDS) + 1

@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from keytrail.collect.decode import Decoded, Wire, decode
 from keytrail.collect.privacy import Privacy
-from keytrail.collect.steps import Settings, run_steps
+from keytrail.collect.steps import StepSettings, run_steps
 from keytrail.collect.texts import pc
 from keytrail.errors import UsageError
 from keytrail.record import DERIVED, FIELDS, Rejected
@@ -88,7 +88,7 @@ def finish_chunk(
     if not 0 <= offset <= 2**32 - max(taken, 1):
         raise UsageError(f"{taken} blobs from place {offset} on do not fit into a batch")
     table = found.table.append_column("seq", found.positions)
-    table, dropped = run_steps(table, Settings(privacy, org))
+    table, dropped = run_steps(table, StepSettings(privacy, org))
     rejected = [*found.rejected, *(Rejected(position, reason) for position, reason in dropped)]
     rejected.sort(key=lambda each: each.index)
     seq = pc.add(table.column("seq"), pa.scalar(offset, pa.uint32()))

@@ -28,7 +28,7 @@ _NAME_COLUMNS: Final = tuple(found.column for found in FIELDS if found.kind in {
 
 
 @dataclass(frozen=True, slots=True)
-class Settings:
+class StepSettings:
     """What the steps need to know.
 
     Attributes:
@@ -40,7 +40,7 @@ class Settings:
     org: str | None = None
 
 
-def drop_foreign_org(table: pa.Table, settings: Settings) -> pa.Table:
+def drop_foreign_org(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Drop records of another organisation than the sender's."""
     if settings.org is None:
         return table
@@ -49,14 +49,14 @@ def drop_foreign_org(table: pa.Table, settings: Settings) -> pa.Table:
     return table if pc.all(own).as_py() else table.filter(own)
 
 
-def put_kind(table: pa.Table, settings: Settings) -> pa.Table:
+def put_kind(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Put `kind`: tcp, graphql, mcp or rest. The record's flags decide, never its tags."""
     graphql, mcp = (texts.column(table, name) for name in ("is_graphql", "is_mcp"))
     kind = pc.case_when(pc.make_struct(_is_tcp(table), graphql, mcp), *_places(3, 1, 2, 0))
     return texts.put(table, "kind", texts.choose(kind, KINDS))
 
 
-def put_code_class(table: pa.Table, settings: Settings) -> pa.Table:
+def put_code_class(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Put `code_class`: 1xx to 5xx by the first of three digits, tcp for -1, other for the rest."""
     code = texts.column(table, "code")
     known = pc.and_(pc.greater_equal(code, 100), pc.less(code, 600))
@@ -66,7 +66,7 @@ def put_code_class(table: pa.Table, settings: Settings) -> pa.Table:
     return texts.put(table, "code_class", texts.choose(place, CODE_CLASSES))
 
 
-def put_error_origin(table: pa.Table, settings: Settings) -> pa.Table:
+def put_error_origin(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Put `error_origin`: of a code from 400 on, gateway where the upstream took 0 ms, else upstream.
 
     Records do not say who made an error; this is the one rule for it, and it is a guess. The gateway measures whole
@@ -90,12 +90,12 @@ def _places(*numbers: int) -> list[pa.Int32Scalar]:
     return [pa.scalar(number, pa.int32()) for number in numbers]
 
 
-def put_cut(table: pa.Table, settings: Settings) -> pa.Table:
+def put_cut(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Put `cut`, with nothing marked yet."""
     return cut.put_empty(table)
 
 
-def drop_unkept_parts(table: pa.Table, settings: Settings) -> pa.Table:
+def drop_unkept_parts(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Turn recorded messages from base64 to text, with only the headers that are allowed and the body if it is kept.
 
     A message that can't be read is dropped whole, and one without an end of its headers keeps its start line; both
@@ -125,7 +125,7 @@ def drop_unkept_parts(table: pa.Table, settings: Settings) -> pa.Table:
     return texts.put(table, keys.CREDENTIALS, texts.lists_at(credentials, table.num_rows))
 
 
-def drop_graphql_texts(table: pa.Table, settings: Settings) -> pa.Table:
+def drop_graphql_texts(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Empty GraphQL variables and error messages unless bodies are kept; `graphql_has_errors` stays."""
     if settings.privacy.bodies == "keep":
         return table
@@ -139,18 +139,18 @@ def drop_graphql_texts(table: pa.Table, settings: Settings) -> pa.Table:
 _EMPTY: Final[dict[str, object]] = {found.column: found.kind.zero for found in FIELDS}
 
 
-def hide_secrets(table: pa.Table, settings: Settings) -> pa.Table:
+def hide_secrets(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Replace the key by its hash, and recorded credentials by a mask, wherever they stand in their record."""
     return keys.hide_secrets(table, settings.privacy.keys)
 
 
-def hide_user_information(table: pa.Table, settings: Settings) -> pa.Table:
+def hide_user_information(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Mask `user:password` in front of the host of any URL in paths and recorded messages."""
     table = _change(table, _TARGETS, texts.has("@"), mask_user_information)
     return _change(table, _MESSAGES, texts.has("@"), recorded.mask_user_informations)
 
 
-def mask_query_values(table: pa.Table, settings: Settings) -> pa.Table:
+def mask_query_values(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Mask the values in query strings of paths, start lines and kept headers."""
     if settings.privacy.query_values == "keep":
         return table
@@ -158,7 +158,7 @@ def mask_query_values(table: pa.Table, settings: Settings) -> pa.Table:
     return _change(table, _MESSAGES, texts.has("?"), recorded.mask_queries)
 
 
-def hide_client_ip(table: pa.Table, settings: Settings) -> pa.Table:
+def hide_client_ip(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Truncate or drop the client's address, in `ip` and in the forwarding headers that are kept."""
     how = settings.privacy.client_ip
     if how == "keep":
@@ -171,7 +171,7 @@ def hide_client_ip(table: pa.Table, settings: Settings) -> pa.Table:
     return _change(table, _MESSAGES, texts.filled, change)
 
 
-def cut_bodies(table: pa.Table, settings: Settings) -> pa.Table:
+def cut_bodies(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Cut the bodies of recorded messages."""
     limit = settings.privacy.body_limit
     for name in _MESSAGES if settings.privacy.bodies == "keep" else ():
@@ -191,12 +191,12 @@ def cut_bodies(table: pa.Table, settings: Settings) -> pa.Table:
     return table
 
 
-def cut_large(table: pa.Table, settings: Settings) -> pa.Table:
+def cut_large(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Cut texts that are longer than their field's limit and lists that have too many items."""
     return cut.cut_large(table)
 
 
-def drop_unused_names(table: pa.Table, settings: Settings) -> pa.Table:
+def drop_unused_names(table: pa.Table, settings: StepSettings) -> pa.Table:
     """Drop from the columns' dictionaries the texts that no row has."""
     for name in _NAME_COLUMNS:
         array = texts.column(table, name)
@@ -223,7 +223,7 @@ class Step:
         drops: Why it drops rows; None if it keeps all.
     """
 
-    run: Callable[[pa.Table, Settings], pa.Table]
+    run: Callable[[pa.Table, StepSettings], pa.Table]
     why_here: str
     drops: Reason | None = None
 
@@ -256,7 +256,7 @@ STEPS: Final[tuple[Step, ...]] = (
 
 
 def run_steps(
-    table: pa.Table, settings: Settings, *, steps: tuple[Step, ...] = STEPS
+    table: pa.Table, settings: StepSettings, *, steps: tuple[Step, ...] = STEPS
 ) -> tuple[pa.Table, list[tuple[int, Reason]]]:
     """Run the steps.
 
