@@ -37,7 +37,7 @@ from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import api_url, see_failed, see_requests
 from keytrail.web.ui.common_panels import gaps_of
 from keytrail.web.ui.frame import AtDesk, show
-from keytrail.web.ui.panels import Panel, asked, once
+from keytrail.web.ui.panels import Panel, Underway, asked, once
 from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
 from keytrail.web.ui.verdict import findings
 
@@ -73,19 +73,8 @@ def changed(request: Request, desk: AtDesk) -> Response:
     asks = _asked(desk, baseline, ROWS)
     question = parse_changes(asks, default_zone=zone_name)
 
-    def told_by(group: tuple[str, ...], *, errors_alone: bool = False) -> Callable[[], Row]:
-        one = replace(question, group=group)
-
-        def tell() -> Row:
-            return content(one, changes(desk.engine, desk.scope, one, errors_alone=errors_alone))
-
-        # Where panels come after their page, each is a request whose present is a moment later: it is no part of this.
-        period = desk.state.range
-        same = (desk.scope, baseline, period.start, period.end, period.zone, repr(question.filters))
-        how = (group, question.direction, question.least_hits, errors_alone)
-        return once(lambda: underway.get((*same, *how), tell))
-
     # A key's refusals are spread over endpoints, and an upstream's failures over keys: apart, they may pass for chance.
+    told_by = partial(_told_by, desk, underway, question, baseline)
     told = told_by(question.group)
     of_key, of_endpoint = GROUPS["key"], GROUPS["endpoint"]
     by_key = told if question.group == of_key else told_by(of_key, errors_alone=True)
@@ -145,6 +134,28 @@ def changed(request: Request, desk: AtDesk) -> Response:
         against_text=_span_text(question.baseline.spans, zone_name),
         range_text=_span_text(question.range.spans, zone_name),
     )
+
+
+def _told_by(
+    desk: Desk,
+    underway: Underway,
+    question: ChangesQuestion,
+    baseline: str,
+    group: tuple[str, ...],
+    *,
+    errors_alone: bool = False,
+) -> Callable[[], Row]:
+    """What changed told apart by a group, asked once for all panels, also for those that come after their page."""
+    one = replace(question, group=group)
+
+    def tell() -> Row:
+        return content(one, changes(desk.engine, desk.scope, one, errors_alone=errors_alone))
+
+    # Where panels come after their page, each is a request whose present is a moment later: it is no part of this.
+    period = desk.state.range
+    same = (desk.scope, baseline, period.start, period.end, period.zone, repr(question.filters))
+    how = (group, question.direction, question.least_hits, errors_alone)
+    return once(lambda: underway.get((*same, *how), tell))
 
 
 def _baseline(desk: Desk) -> str:
