@@ -58,12 +58,24 @@ def on_axis(seen: Seen, panel: str, *values: int) -> list[str]:
     return found
 
 
+def painted(seen: Seen, panel: str) -> list[str]:
+    """The colours of the series of a chart, but for the one of gaps, which has none of its own."""
+    found: list[str] = seen.page.evaluate(
+        "panel => echarts.getInstanceByDom(document.querySelector(`#${panel} .canvas`))"
+        ".getOption().series.map(one => one.color).filter(Boolean)",
+        panel,
+    )
+    return found
+
+
 def test_a_legend_leads_to_what_has_most_of_it(tab: Tab) -> None:
     seen = tab("/")
     # Beside, as the page is open: an axis writes counts as the figures do, and latencies with their unit.
     assert on_axis(seen, "p-traffic", 800, 1_500, 2_000_000) == ["800", "1.5 k", "2 M"]
     assert on_axis(seen, "p-latency", 300, 1_500) == ["300 ms", "1.5 s"]
     page = seen.page
+    tones = painted(seen, "p-traffic")
+    assert len(set(tones)) == 5
     for panel, series, sort, column in (
         ("latency", "p99", "p99_latency", "p99"),
         ("time", "gateway", "gateway_overhead", "Gateway"),
@@ -74,6 +86,8 @@ def test_a_legend_leads_to_what_has_most_of_it(tab: Tab) -> None:
         expect(page.locator("th[aria-sort=descending]")).to_have_text(column)
         page.go_back()
         seen.settled()
+        # Back, the charts have the colours of their legends.
+        assert painted(seen, "p-traffic") == tones
     page.locator("#p-traffic .legend a", has_text="period before").click()
     page.wait_for_url("**from=*")
     seen.settled()

@@ -4,10 +4,11 @@
   const charts = new Map();
   const probe = document.createElement("span");
   probe.hidden = true;
-  document.body.append(probe);
 
   // Custom properties hold light-dark(): what they come to is only told of a colour in use.
   function colour(name) {
+    // Going back replaces the whole body; what is in no page has no colour.
+    if (!probe.isConnected) document.body.append(probe);
     probe.style.color = `var(--${name})`;
     return getComputedStyle(probe).color;
   }
