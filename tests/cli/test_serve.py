@@ -56,10 +56,13 @@ def test_tokens_are_read_again_and_a_successor_takes_over(tmp_path: Path) -> Non
         port = url.rpartition(":")[2]
         with process("serve", "--data", "data", "--port", port, "--wait-lock", "60s", home=tmp_path) as successor:
             assert f"process {running.pid} on" in successor.until(r'"held_by": ?"([^"]+)"')[1]
+            # Who was let in when it was started, and must not be any more.
+            file.write_text("page_size = 5\n" + entry("fourth"), encoding="utf-8")
             assert running.end(signal.SIGTERM) == 0
             assert '"stopped"' in running.said
             assert address_in(successor) == url
-            assert asked(url, "third") == 200
+            until(lambda: asked(url, "fourth") == 200)
+            assert asked(url, "third") == 401
             assert successor.end(signal.SIGINT) == 0
     assert not (tmp_path / "data" / "keytrail.sock").exists()
 

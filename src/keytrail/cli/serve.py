@@ -65,13 +65,15 @@ def run(config: Path | None, overrides: "Mapping[str, Any]", *, wait: float = 0,
 
     log = structlog.get_logger("keytrail")
     settings = load(config, overrides=overrides)
+    # Before the wait for a predecessor, in which somebody may take a token away.
+    tokens = WatchedTokens(settings, lambda: load(config, overrides=overrides), config)
     directory = settings.store.directory
     # The directory first: a predecessor that is waited for has the address, too.
     with (
         assembled(settings, wait=wait, collect=collect) as parts,
         listen(settings.server.host, settings.server.port) as listening,
     ):
-        parts.service.gate.follow(WatchedTokens(settings, lambda: load(config, overrides=overrides), config))
+        parts.service.gate.follow(tokens)
         address = address_of(settings.server.host, listening.getsockname()[1])
 
         def ready() -> None:
