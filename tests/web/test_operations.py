@@ -42,6 +42,7 @@ def test_the_pipeline_shows_others_nothing(running: Product) -> None:
     ("body", "status", "said"),
     [
         (b"{", 400, "the body: "),
+        (b'{"more": ' + b"[" * 100_000 + b"]" * 100_000 + b"}", 400, "the body: "),
         (b'{"key": 1}', 400, "the body: Expected `str`, got `int`"),
         (b"{}", 400, "one of key, ip, consumer and again says whom to erase"),
         (b'{"key": "a", "ip": "b"}', 400, "one of key, ip, consumer and again says whom to erase"),

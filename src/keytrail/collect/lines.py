@@ -68,7 +68,7 @@ def parse(lines: Sequence[bytes], form: Format = Format.AUTO) -> Parsed:
             try:
                 item = decode(line)
                 blob = unpack(item.record, None, True)
-            except (msgspec.DecodeError, ValueError) as error:
+            except (msgspec.DecodeError, ValueError, RecursionError) as error:
                 rejected.append(Rejected(place, Reason.BAD_LINE, _without_content(error)))
                 continue
             try:
@@ -88,4 +88,6 @@ def parse(lines: Sequence[bytes], form: Format = Format.AUTO) -> Parsed:
 def _without_content(error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError | msgspec.DecodeError):
         return str(error)
+    if isinstance(error, RecursionError):
+        return "nested too deeply"
     return "not UTF-8" if isinstance(error, UnicodeDecodeError) else "the record is not base64"

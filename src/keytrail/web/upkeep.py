@@ -126,7 +126,7 @@ async def erase(request: Request, asker: Asker) -> Response:
     body = await read_body(request, LARGEST, "an erasure has at most")
     try:
         wanted = msgspec.json.decode(body, type=Erasure)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError(f"the body: {error}") from None
     return answer(await run_in_threadpool(_erase, request, wanted))
 
