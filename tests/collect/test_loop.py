@@ -99,6 +99,14 @@ def test_the_breaker_stops_and_goes_on_when_closed(own_servers: Servers, tmp_pat
         one.breaker.close()
         wait_for(lambda: stored(running) == 60, 5, "records after closing")
         wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
+        # What is tried again and fails again was refused before: it tells nothing of what a gateway writes now.
+        wait_for(lambda: len(one.source.rejects(PLAIN)) == 60, 5, "dead letters")
+        one.breaker._share = 0.5
+        one.source.retry_rejects(PLAIN, [letter.id for letter in one.source.rejects(PLAIN)])
+        push(client, 110, 10)
+        wait_for(lambda: running.query("SELECT count() FROM rejects") == [(120,)], 5, "dead letters once more")
+        wait_for(lambda: stored(running) == 70, 5, "records after them")
+        assert one.breaker.reason == ""
 
 
 def test_the_cap_stops_sealing_and_is_said(

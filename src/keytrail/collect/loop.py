@@ -284,7 +284,9 @@ class Collector:
             try:
                 prepared = ready or (ahead.result() if ahead else self._read(current))
                 ready = None
-                if self.breaker.judge(prepared.decoded.taken, [one.index for one in prepared.decoded.rejected]):
+                refused = [one.index for one in prepared.decoded.rejected]
+                # Records that are tried again were refused before: they tell nothing of what a gateway writes now.
+                if not current.retry and self.breaker.judge(prepared.decoded.taken, refused):
                     self._troubled("breaker", self.breaker.reason)
                     log.error("collection has stopped", source=self.source.name, reason=self.breaker.reason)
                     self.source.release(current)
