@@ -1,5 +1,6 @@
 """Cells of tables become the values that stood in them, whoever wrote the table."""
 
+import csv
 import io
 import json
 from typing import Any
@@ -10,10 +11,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from keytrail.collect.decode import Wire, decode
 from keytrail.collect.flat import csv_rows, fields_of, is_table, line_of, of_text, parquet_rows
 from keytrail.errors import FileError
 from keytrail.query.export import COLUMNS, neutral_column
-from keytrail.record import BY_COLUMN, FIELDS
+from keytrail.record import BY_COLUMN, FIELDS, Reason
 
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=8) | st.text("'=+-@\t\r\na", max_size=5)
 
@@ -102,5 +104,39 @@ def test_parquet_of_others() -> None:
         list(parquet_rows(io.BytesIO(b"PAR1" + bytes(100)), "x"))
 
 
+def test_an_instant_that_no_calendar_has_does_not_take_the_others_along() -> None:
+    # The third is the gateway's zero time, which has a line of its own in files that were imported before.
+    numbers = [2**60, 1_780_000_000_123_000, -62_135_596_800_000_000, -(2**60)]
+    for zone in ("UTC", "America/New_York", None):
+        instants = pa.array(numbers, pa.timestamp("us", zone))
+        assert parquet(pa.table({"time": instants, "org_id": list("abcd")})) == [
+            {"org_id": "a"},
+            {"timestamp": "2026-05-28T20:26:40.123000+00:00", "org_id": "b"},
+            {"timestamp": "0001-01-01T00:00:00+00:00", "org_id": "c"},
+            {"org_id": "d"},
+        ]
+
+
 def test_a_row_without_values() -> None:
     assert line_of({BY_COLUMN["path"]: "", BY_COLUMN["code"]: None}) == b"{}"
+
+
+@pytest.mark.parametrize(
+    ("column", "cell", "reason"),
+    [
+        ("tags", "[" * 100_000 + "]" * 100_000, Reason.BAD_FIELD),
+        ("latitude", "9" * 400, Reason.BAD_FIELD),
+        ("tags", '["half \\ud800 a character"]', None),
+    ],
+    ids=["nested", "huge", "surrogate"],
+)
+def test_a_cell_does_not_take_the_others_along(column: str, cell: str, reason: Reason | None) -> None:
+    out = io.StringIO()
+    csv.writer(out).writerows(
+        [["time", "org_id", column], ["2026-01-01T00:00:00Z", "o", cell], ["2026-01-02T00:00:00Z", "o", ""]]
+    )
+    lines = [line for _, line in csv_rows(iter(out.getvalue().splitlines(keepends=True)), "f")]
+    found = decode(lines, Wire.JSON)
+    assert [one.reason for one in found.rejected] == ([reason] if reason else [])
+    if reason is None:
+        assert found.table.column("tags").to_pylist() == [["half \ufffd a character"], []]

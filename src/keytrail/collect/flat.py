@@ -19,7 +19,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from keytrail.collect.lines import LONGEST_LINE
+from keytrail.collect.texts import pc
 from keytrail.errors import FileError
+from keytrail.instants import to_instant
 from keytrail.record import FIELDS, Field, Kind, Shape
 
 _NO_LETTER: Final = re.compile(r"[\s._\ufeff]")
@@ -37,6 +39,8 @@ _BY_NAME: Final = {
     for group, _, part in [field.go.partition(".")]
     for name in (field.go, field.json, field.column, f"{_PUMP.get(group, group)}.{part}")
 }
+_CALENDAR: Final = tuple(to_instant(end.replace(tzinfo=UTC)) for end in (datetime.min, datetime.max))
+"""First and last instant that a datetime holds, ms since the epoch."""
 _ROWS: Final = 10_000
 """Rows of a Parquet file that are Python objects at one time."""
 _NEUTRALISED: Final = re.compile(r"'+[=+\-@\t\r\n]")
@@ -73,7 +77,11 @@ def line_of(values: Mapping[Field, Any]) -> bytes:
         for part in above:
             branch = branch.setdefault(part, {})
         branch[name] = _shaped(field, value)
-    return msgspec.json.encode(record)
+    try:
+        return msgspec.json.encode(record)
+    except UnicodeEncodeError:
+        # Half a character, as JSON can escape it: it is replaced where the record is read.
+        return json.dumps(record).encode()
 
 
 def _shaped(field: Field, value: Any) -> Any:
@@ -100,7 +108,7 @@ def of_text(field: Field, text: str) -> Any:
     read = _city if field.shape is Shape.CITY else _OF_TEXT.get(field.kind, _unmarked)
     try:
         return read(text)
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, OverflowError, RecursionError):
         return text
 
 
@@ -205,7 +213,10 @@ def _parquet_lines(opened: Any, known: list[tuple[str, Field]]) -> Iterator[byte
 
 
 def _readable(column: Any) -> Any:
+    if not pa.types.is_timestamp(column.type):
+        return column
     # Python's datetimes hold no nanoseconds, and the store no more than milliseconds.
-    if pa.types.is_timestamp(column.type):
-        return column.cast(pa.timestamp("ms", column.type.tz), safe=False)
-    return column
+    instants = column.cast(pa.timestamp("ms", "UTC" if column.type.tz else None), safe=False)
+    # What no calendar of theirs has is none.
+    numbers, (first, last) = instants.cast(pa.int64()), _CALENDAR
+    return pc.if_else(pc.and_(pc.greater_equal(numbers, first), pc.less_equal(numbers, last)), instants, None)
