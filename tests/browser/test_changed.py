@@ -3,12 +3,13 @@
 import csv
 import shlex
 from typing import Any
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 from playwright.sync_api import expect
 
 from keytrail.demo.world import build_world
-from tests.browser.conftest import Site, Tab
+from tests.browser.conftest import EACH, HOSTILE, OTHER, Site, Tab
 from tests.product import TOKEN
 
 
@@ -26,6 +27,13 @@ def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, tab: T
         expect(first).to_contain_text(words)
     broken = page.locator("#p-verdict li", has=page.get_by_role("link", name=world.broken[1].path, exact=True))
     expect(broken).to_contain_text("5xx from the upstream")
+    # An outage is many keys', a limit many endpoints': it is told of none alone.
+    expect(broken).not_to_contain_text("nearly all")
+    expect(first).not_to_contain_text("nearly all")
+    # The requests that it tells of are a click away.
+    sought = first.get_by_role("link", name="See the requests").get_attribute("href")
+    assert sought
+    assert parse_qs(urlsplit(sought).query) == {"key": [world.failing.key], "code_class": ["4xx"]}
     # Every row is what the API answers to the same question.
     shown = page.locator("#p-errors tbody tr").evaluate_all(
         "rows => rows.map(row => [row.querySelector('a.main').textContent,"
@@ -55,6 +63,25 @@ def test_one_click_from_the_overview_tells_who_and_since_when(site: Site, tab: T
     page.wait_for_url("**/requests?*")
     seen.settled()
     expect(page.locator("#p-log tbody tr").first).to_contain_text("4")
+    assert seen.faults == []
+
+
+def test_whose_errors_an_endpoint_has_is_told_where_they_are_one_key_s(tab: Tab) -> None:
+    # Of the other tenant, each key has an endpoint of its own; this one's answers but two are 503 from the upstream.
+    seen = tab("/changes?least_hits=5", token=OTHER)
+    told = seen.page.locator("#p-verdict li", has=seen.page.get_by_role("link", name="/" + HOSTILE[2], exact=True))
+    expect(told).to_contain_text(f"5xx from the upstream, nearly all with the key {HOSTILE[2]}")
+    expect(told.get_by_role("link", name="This key")).to_have_attribute("href", "/keys/0000000000000002")
+    told.get_by_role("link", name="See the requests").click()
+    seen.page.wait_for_url("**/requests?*")
+    seen.settled()
+    assert parse_qs(urlsplit(seen.page.url).query) == {
+        "key": ["0000000000000002"],
+        "api": [HOSTILE[2]],
+        "path": ["/" + HOSTILE[2]],
+        "code_class": ["5xx"],
+    }
+    expect(seen.page.locator("#p-log tbody tr")).to_have_count(EACH - 2)
     assert seen.faults == []
 
 

@@ -79,6 +79,11 @@ def changed(request: Request, desk: AtDesk) -> Response:
     of_key, of_endpoint = GROUPS["key"], GROUPS["endpoint"]
     by_key = told if question.group == of_key else told_by(of_key, errors_alone=True)
     by_endpoint = told if question.group == of_endpoint else told_by(of_endpoint)
+    by_both = told if question.group == GROUPS[DEFAULT_GROUP] else lambda: None
+
+    def short() -> Row:
+        return findings(desk, by_key(), by_endpoint(), by_both())
+
     menu = (*see_requests(desk), ("As JSON", api_url(desk.state.root, API, asks)))
     against = (BASELINE_TITLES[baseline].lower(), _baseline_spans(desk, baseline, question))
     gaps = partial(gaps_of, request, desk)
@@ -108,7 +113,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
             asks=asked(desk.question("p95_latency", step=True)),
         ),
         panel("figures", "Key figures", "figures", lambda: _figures(desk, question, told()), size="figures"),
-        panel("verdict", "In short", "verdict", lambda: findings(desk, by_key(), by_endpoint()), size="text"),
+        panel("verdict", "In short", "verdict", short, size="text"),
         *(
             panel(
                 kind,

@@ -10,6 +10,8 @@ from keytrail.web.ui.rankings import key_name, key_path
 
 MOST: Final = 4
 """Sentences at most."""
+NEARLY_ALL: Final = 0.8
+"""Share of an endpoint's errors from which on they are told to be one key's, and of a key's, to be at one endpoint."""
 
 
 @dataclass(slots=True)
@@ -23,6 +25,10 @@ class Finding:
         href: The page about it.
         origin: `gateway` or `upstream`.
         rows: The rows, the greatest contribution first.
+        alone: The one key that nearly all errors of an endpoint are of, or the one endpoint that those of a key are
+            at; "" where there is none.
+        alone_href: The page about it.
+        requests_href: The requests behind it, the newest first, "" for who may not see any.
     """
 
     kind: str
@@ -31,6 +37,9 @@ class Finding:
     href: str
     origin: str
     rows: list[Row] = field(default_factory=list)
+    alone: str = ""
+    alone_href: str = ""
+    requests_href: str = ""
 
     @property
     def contribution(self) -> float:
@@ -58,7 +67,7 @@ class Finding:
         return figures.instant(self.first["since"])
 
 
-def findings(desk: Desk, by_key: Row, by_endpoint: Row) -> Row:
+def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None) -> Row:
     """The causes that contribute most, and the totals for where there is none.
 
     What the gateway gives by itself (no entry, a limit) is a matter of one key; what comes from behind it, of one
@@ -68,11 +77,14 @@ def findings(desk: Desk, by_key: Row, by_endpoint: Row) -> Row:
         desk: Who asks.
         by_key: What changed, told apart by key.
         by_endpoint: The same by endpoint.
+        by_both: The same by key and endpoint, where that was asked for.
     """
     refused = [row for row in by_key["errors"]["rows"] if row["origin"] == "gateway"]
     failing = [row for row in by_endpoint["errors"]["rows"] if row["origin"] != "gateway"]
     errors = _grouped(desk, "errors", [*refused, *failing])[:MOST]
     slow = _grouped(desk, "latency", by_endpoint["latency"]["rows"])
+    for one in errors:
+        _narrow(desk, one, by_both["errors"]["rows"] if by_both else ())
     # Errors first: a refusal ends a caller's work, slowness delays it.
     return by_endpoint | {"findings": [*errors, *slow[: max(MOST - len(errors), 1)]]}
 
@@ -92,3 +104,22 @@ def _grouped(desk: Desk, kind: str, rows: Sequence[Row]) -> list[Finding]:
             found[group] = Finding(kind, name, beside, href, row["origin"])
         found[group].rows.append(row)
     return sorted(found.values(), key=lambda one: -abs(one.contribution))
+
+
+def _narrow(desk: Desk, one: Finding, rows: Sequence[Row]) -> None:
+    """Tell of one key, or of one endpoint, where nearly all errors are there, and where their requests are."""
+    first = one.first
+    where = {name: first[name] for name in ("key", "api", "path") if first[name] is not None}
+    same = (*where, "code_class", "origin")
+    these = [row for row in rows if all(row[name] == first[name] for name in same)]
+    most = max(these, key=lambda row: abs(row["contribution"]), default=None)
+    if most and most["contribution"] / one.contribution >= NEARLY_ALL:
+        if first["key"] is None:
+            one.alone, _ = key_name(most["key"], most["alias"])
+            one.alone_href = desk.state.without("key").link(key_path(most["key"]))
+        else:
+            one.alone = most["path"] or "/"
+            one.alone_href = desk.state.only("/endpoint", api=most["api"], path=most["path"])
+        where = {name: most[name] for name in ("key", "api", "path")}
+    if desk.may("logs"):
+        one.requests_href = desk.state.only("/requests", **where, code_class=first["code_class"])
