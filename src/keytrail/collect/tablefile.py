@@ -75,7 +75,11 @@ class CsvLines(Lines):
     def _header(self) -> list[str]:
         start = self._source.peek(1)
         first, end, _ = start.partition(b"\n")
-        return next(csv.reader([first.decode("utf-8", "replace")]), []) if end else []
+        try:
+            return next(csv.reader([first.decode("utf-8", "replace")]), []) if end else []
+        except csv.Error:
+            # Longer than any column's name: a record.
+            return []
 
     def _texts(self) -> Iterator[str]:
         while line := self._source.readline(LONGEST_LINE):
