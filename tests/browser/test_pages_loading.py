@@ -46,3 +46,24 @@ def test_what_takes_long_comes_when_it_is_in_sight(tab: Tab, monkeypatch: pytest
     expect(page.locator("#p-tags tbody tr").first).to_be_visible()
     assert "tags" in asked
     assert seen.faults == []
+
+
+def test_a_proxy_s_error_takes_nothing_away(tab: Tab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(render, "_WITH_THE_PAGE", {True: 0.0, False: 100.0})
+    tab("/")
+    seen = tab("/")
+    page = seen.page
+    expect(page.locator("#p-tags")).to_have_attribute("aria-busy", "true")
+    page.route("**/*panel=*", lambda route: route.fulfill(status=502, content_type="text/html", body="<h1>Bad</h1>"))
+    with page.expect_response("**/*panel=traffic"), page.expect_response("**/*panel=age"):
+        page.keyboard.press("r")
+    # What was to come says that it does not; what is there stays.
+    page.locator("#p-tags").scroll_into_view_if_needed()
+    expect(page.locator("#p-tags .failed")).to_contain_text("This could not be loaded. Try again")
+    expect(page.locator("#p-traffic canvas")).to_have_count(1)
+    expect(page.locator("#age [data-ago]")).to_have_count(1)
+    page.unroute_all()
+    page.locator("#p-tags .failed a").click()
+    expect(page.locator("#p-tags .failed")).to_have_count(0)
+    page.locator("#p-tags").scroll_into_view_if_needed()
+    expect(page.locator("#p-tags tbody tr").first).to_be_visible()

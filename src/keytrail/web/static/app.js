@@ -121,6 +121,26 @@ document.addEventListener("htmx:beforeSwap", (event) => {
   const { target, requestConfig } = event.detail;
   if (requestConfig.elt.matches(".reload") && !target.ariaBusy && inUse(target)) event.detail.shouldSwap = false;
 });
+// An answer without what was asked for, such as a proxy's that does not reach us: what is there stays, what was to come says so.
+document.addEventListener("htmx:beforeSwap", (event) => {
+  const { target, requestConfig, serverResponse } = event.detail;
+  if (!requestConfig.elt.matches(".reload, #age, .failed a") || serverResponse.includes(`id="${target.id}"`)) return;
+  event.detail.shouldSwap = false;
+  failed(target);
+});
+document.addEventListener("htmx:sendError", (event) => failed(event.detail.target));
+function failed(panel) {
+  if (!panel.ariaBusy) return;
+  panel.removeAttribute("aria-busy");
+  const text = document.createElement("div");
+  text.className = "failed";
+  text.role = "alert";
+  const again = document.createElement("a");
+  again.href = location.href;
+  again.textContent = "Try again";
+  text.append("This could not be loaded. ", again);
+  panel.querySelector(".panel-body").replaceChildren(text);
+}
 function refresh() {
   if (!window.htmx || document.hidden) return;
   htmx.trigger("#age", "refresh");
