@@ -50,7 +50,8 @@ def cluster_port() -> int:
     raise AssertionError("no free pair of ports")
 
 
-def wait_for(condition: Callable[[], bool], seconds: float = 20.0, what: str = "condition") -> None:
+def wait_for(condition: Callable[[], bool], seconds: float = 60.0, what: str = "condition") -> None:
+    """Wait for what comes at once on a quiet machine: the limit is for what never comes."""
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         try:

@@ -52,7 +52,7 @@ def cluster(started: Servers) -> tuple[str, Callable[[], Any]]:
         for node in nodes:
             again(node)
         client = connect(parse_redis_url(url))
-        wait_for(lambda: client.set("whole", 1) is True, 20, "whole cluster")
+        wait_for(lambda: client.set("whole", 1) is True, what="whole cluster")
         return client
 
     return url, come
@@ -64,9 +64,9 @@ def test_redis_is_away_at_the_start(
 ) -> None:
     url, come = kind(own_servers)
     with product(tmp_path, redis__url=url) as running, collecting(running.parts.collectors):
-        wait_for(lambda: "seal" in running.parts.collectors[0].state.trouble, 30, "trouble")
+        wait_for(lambda: "seal" in running.parts.collectors[0].state.trouble, what="trouble")
         assert ready(running)[0] == 503
         assert running.http.get("/readyz").status_code == 200
         push(come(), 0, 100, PLAIN)
-        wait_for(lambda: stored(running) == 100, 40, "records")
-        wait_for(lambda: ready(running)[0] == 200, 20, "readiness")
+        wait_for(lambda: stored(running) == 100, what="records")
+        wait_for(lambda: ready(running)[0] == 200, what="readiness")

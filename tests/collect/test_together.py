@@ -64,14 +64,14 @@ def take_again(server: Server, running: Product, source: Source) -> None:
     again.free_leases_of(source.store_id)
     again.close()
     with collecting(running.parts.collectors):
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), what="batches let go of")
 
 
 def test_small_batches_go_in_together(running: Product) -> None:
     source = sealed(running)
     with collecting(running.parts.collectors):
-        wait_for(lambda: counts(running) == {len(LISTS) * EACH}, 10, "all records")
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 10, "batches let go of")
+        wait_for(lambda: counts(running) == {len(LISTS) * EACH}, what="all records")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), what="batches let go of")
     ledger = running.query(
         "SELECT token, count(), sum(stored), uniqExact(batch_id, origin) FROM batches GROUP BY token"
     )
@@ -98,7 +98,7 @@ def test_an_insert_of_unknown_outcome(
     monkeypatch.setattr(engine, "insert", fail_once)
     source = sealed(running)
     with collecting(running.parts.collectors):
-        wait_for(lambda: bool(failed) and not any(one.batches for one in source.backlog()), 30, "batches let go of")
+        wait_for(lambda: bool(failed) and not any(one.batches for one in source.backlog()), what="batches let go of")
     assert counts(running) == {len(LISTS) * EACH}
     assert running.query("SELECT uniqExact(batch_id, seq) FROM requests") == [(len(LISTS) * EACH,)]
     assert running.query("SELECT sum(stored), count() FROM batches") == [(len(LISTS) * EACH, len(LISTS))]
@@ -189,13 +189,13 @@ def test_a_redis_that_lost_its_last_moments(server: Server, running: Product) ->
     source = sealed(running)
     saved = {key: client.dump(key) for key in client.scan_iter()}
     with collecting(running.parts.collectors):
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), what="batches let go of")
         # All keys at once, as a server comes back: else a collector sees the head of a batch without its records.
         with client.pipeline(transaction=True) as restoring:
             for key, content in saved.items():
                 restoring.restore(key, 0, content, replace=True)
             restoring.execute()
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 30, "batches let go of again")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), what="batches let go of again")
     records = len(LISTS) * EACH + SMALL + 1
     assert counts(running) == {records}
     totals = Ledger(running.parts.engine).totals()
@@ -216,7 +216,7 @@ def test_a_rejected_record_stays_with_its_own_batch(
 
     monkeypatch.setattr(source, "read", noted)
     with collecting(running.parts.collectors):
-        wait_for(lambda: not any(one.batches for one in source.backlog()), 10, "batches let go of")
+        wait_for(lambda: not any(one.batches for one in source.backlog()), what="batches let go of")
         assert len(source.rejects(LISTS[3])) == 1
     assert sorted(names) == sorted(LISTS), "each batch is read and decoded once"
     assert counts(running) == {len(LISTS) * EACH}

@@ -69,7 +69,7 @@ def test_totals_are_those_of_the_traffic(name: str, valkey: Server, tmp_path: Pa
     assert not slices
     with process(*serve, home=tmp_path) as started:
         address_in(started)
-        wait_for(lambda: waiting(client, dict(records)) == 0, 60, "empty lists")
+        wait_for(lambda: waiting(client, dict(records)) == 0, what="empty lists")
         assert started.end(signal.SIGTERM) == 0
     check(name, data)
 

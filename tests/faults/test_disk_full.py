@@ -65,10 +65,10 @@ def test_a_full_disk(small: Path | None, tmp_path: Path) -> None:
     try:
         with collector(small / "data", server) as running:
             push(client, 0, 500)
-            wait_for(lambda: stored(running) == 500, 10, "records")
+            wait_for(lambda: stored(running) == 500, what="records")
             fill(small / "filler")
             push(client, 500, 20_000)
-            wait_for(lambda: "store" in running.parts.collectors[0].state.trouble, 20, "trouble")
+            wait_for(lambda: "store" in running.parts.collectors[0].state.trouble, what="trouble")
             status, said = ready(running)
             assert status == 503
             assert "store" in said
@@ -82,11 +82,11 @@ def test_a_full_disk(small: Path | None, tmp_path: Path) -> None:
             faults = [one.text for one in collection_findings(shown, here=False) if not one.good]
             assert "store" in [text.split(":")[0] for text in faults]
             (small / "filler").unlink()
-            wait_for(lambda: waiting(client) == 0, 40, "what had waited")
-            wait_for(lambda: stored(running) == 20_500, 5, "records")
+            wait_for(lambda: waiting(client) == 0, what="what had waited")
+            wait_for(lambda: stored(running) == 20_500, what="records")
             assert running.query("SELECT uniqExact(raw_path) FROM requests") == [(20_500,)]
             assert running.query("SELECT sum(records) FROM by_key_day") == [(20_500,)]
-            wait_for(lambda: ready(running)[0] == 200, 5, "readiness")
+            wait_for(lambda: ready(running)[0] == 200, what="readiness")
     finally:
         servers.stop()
 
