@@ -14,7 +14,7 @@ from keytrail.store.cold import Folder
 from keytrail.store.kept import RAW_ROWS, kept_since
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.rebuild import differing
-from keytrail.store.retention import Disk
+from keytrail.store.retention import Disk, Step
 from keytrail.store.tables import BATCHES, RAW, ROLLUPS
 from keytrail.store.verify import verify
 from keytrail.store.writer import Writer
@@ -40,6 +40,7 @@ from tests.store.cold_store import (
     run,
     told,
 )
+from tests.store.room import at_rest
 
 
 def test_old_days_become_files_that_others_can_read(cooled: Product) -> None:
@@ -211,9 +212,12 @@ def test_sums_are_made_again_from_cold_days(cooled: Product) -> None:
 
 def test_the_oldest_goes_first_where_files_take_room_from_the_same_disk(cooled: Product) -> None:
     short, sizes = pruning(cooled), {one.day: one.size for one in cold_days(cooled.parts.engine)}
-    leaving = cooled.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE NOT active")[0][0]
-    short.room = Disk(0, 20 * (leaving + sizes[OLD[0]] + 1))
-    planned = [step for step in short.plan(NOW) if step.why == "disk"]
+
+    def plan(leaving: int) -> list[Step]:
+        short.room = Disk(0, 20 * (leaving + sizes[OLD[0]] + 1))
+        return [step for step in short.plan(NOW) if step.why == "disk"]
+
+    planned = at_rest(cooled, plan)
     assert [(step.what, step.partition.id) for step in planned] == [("cold", "20260227"), ("cold", "20260301")]
     # Nothing is moved that could not be asked for afterwards.
     short.room = Disk(0, 2**50)

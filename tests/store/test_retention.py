@@ -32,6 +32,7 @@ from keytrail.store.tables import RAW, RETAINED, ROLLUPS
 from keytrail.store.verify import verify
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import Product
+from tests.store.room import at_rest
 
 ORG = "o"
 NOW = datetime(2026, 3, 20, 12, tzinfo=UTC)
@@ -238,10 +239,12 @@ def test_the_oldest_days_go_before_the_disk_is_full(filled: Product) -> None:
     sizes = {one.id: one.size for one in partitions(filled.parts.engine, RAW)}
     short = pruning(filled, for_ever, free=500)
     assert (short.plan(NOW), short.short_of_room()) == ([], "")
-    leaving = filled.query("SELECT sum(bytes_on_disk) FROM system.parts WHERE NOT active")[0][0]
-    two = sizes["20251230"] + 1
-    short.disk = lambda: Disk(0, 2 * (leaving + two))  # type: ignore[method-assign]
-    steps = short.plan(NOW)
+
+    def plan(leaving: int) -> list[Step]:
+        short.disk = lambda: Disk(0, 2 * (leaving + sizes["20251230"] + 1))  # type: ignore[method-assign]
+        return short.plan(NOW)
+
+    steps = at_rest(filled, plan)
     assert [(step.what, step.partition.id, step.why) for step in steps] == [
         ("raw", "20251230", "disk"),
         ("raw", "20251231", "disk"),
