@@ -151,16 +151,16 @@ def read_file(file: Path, content: bytes, api: str, prefix: str) -> list[Rule]:
         text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise KeytrailError(f"{file}: it is not UTF-8") from None
-    rows = csv.reader(text.splitlines(), skipinitialspace=True)
+    lines = iter(text.splitlines())
     try:
-        head = [name.strip() for name in next(rows, [])]
+        head = [name.strip() for name in next(csv.reader(lines, skipinitialspace=True), [])]
     except csv.Error:
         # A description that is one long line.
         head = []
     if {"api", "pattern"} <= set(head):
         # A line that is too short lacks its last cells.
-        cells = ({**dict.fromkeys(head, ""), **dict(zip(head, row, strict=False))} for row in rows if row)
-        return [{"api": one["api"] or api, "pattern": one["pattern"]} for one in cells]
+        rows = csv.DictReader(lines, head, restval="", skipinitialspace=True)
+        return [{"api": row["api"] or api, "pattern": row["pattern"]} for row in rows]
     try:
         # JSON is YAML.
         description = yaml.safe_load(text)

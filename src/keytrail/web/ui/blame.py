@@ -9,7 +9,7 @@ from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
 from keytrail.web.ui.panels import Questions
-from keytrail.web.ui.rankings import FAILED, TOP, key_name, key_path, phrase
+from keytrail.web.ui.rankings import FAILED, TOP, key_name, phrase, subject_href
 
 DETAILS: Final = ("hits", "first_hit", "last_hit")
 """What is told of errors."""
@@ -66,7 +66,7 @@ def _causes(desk: Desk, names: Names, origin: str, by: tuple[str, ...], touched:
         picked = {name: row[name] for name in by}
         if "key" in by:
             name, beside = key_name(row["key"], row["latest_alias"])
-            href, touches = state.without("key").link(key_path(row["key"])), "endpoint"
+            href, touches = subject_href(state, "key", row["key"]), "endpoint"
         else:
             name, beside = row["path"], apis.get(row["api"]) or row["api"]
             href, touches = state.only("/endpoint", api=row["api"], path=row["path"]), "key"
@@ -122,7 +122,7 @@ def _detail(desk: Desk, row: Row, by: tuple[str, ...], apis: Mapping[str, str], 
         "tone": tone,
         "phrase": phrase(row["code"]),
         "spark": figures.spark(values, tone),
-        "key_href": state.without("key").link(key_path(row["key"])) if "key" in by else "",
+        "key_href": subject_href(state, "key", row["key"]) if "key" in by else "",
         "path_href": state.only("/endpoint", path=row["path"], api=row["api"]) if "path" in by else "",
         "href": state.pick("code", row["code"]),
     }

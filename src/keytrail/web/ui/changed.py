@@ -38,7 +38,7 @@ from keytrail.web.ui.commands import api_url, see_failed, see_requests
 from keytrail.web.ui.common_panels import gaps_of
 from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, Underway, asked, once
-from keytrail.web.ui.rankings import FAILED, consumer_path, key_name, key_path
+from keytrail.web.ui.rankings import FAILED, key_name, subject_href
 from keytrail.web.ui.verdict import findings
 
 router = APIRouter(include_in_schema=False)
@@ -329,9 +329,9 @@ def _line(desk: Desk, names: Names, kind: str, row: Row) -> Row:
     name, beside, who_href = "", "", ""
     if row["key"] is not None:
         name, beside = key_name(row["key"], row["alias"])
-        who_href = state.without("key").link(key_path(row["key"]))
+        who_href = subject_href(state, "key", row["key"])
     elif consumer := row.get("consumer"):
-        name, who_href = names.consumer(desk, consumer), state.without("consumer").link(consumer_path(consumer))
+        name, who_href = names.consumer(desk, consumer), subject_href(state, "consumer", consumer)
     where = {name: row[name] for name in ("consumer", "key", "api", "path") if row.get(name) is not None}
     began = figures.instant(row["since"])
     local = zone(state.range.zone)

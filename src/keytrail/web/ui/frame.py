@@ -132,12 +132,12 @@ def _chips(desk: Desk, names: Names) -> list[dict[str, str]]:
                 text = names.apis(desk).get(one.value) or one.value
             case "key":
                 text = rankings.key_name(one.value, names.alias(desk, one.value))[0]
-                target = state.without("key").link(rankings.key_path(one.value))
+                target = rankings.subject_href(state, "key", one.value)
             case "consumer":
                 text = names.consumer(desk, one.value)
-                target = state.without("consumer").link(rankings.consumer_path(one.value))
+                target = rankings.subject_href(state, "consumer", one.value)
             case "oauth_client":
-                target = state.without("oauth_client").link(rankings.client_path(one.value))
+                target = rankings.subject_href(state, "oauth_client", one.value)
         rest = tuple(it for it in state.picked if it != one)
         found.append(
             {

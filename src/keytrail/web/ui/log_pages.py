@@ -26,7 +26,7 @@ from keytrail.web.ui.ask import Desk, Names
 from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel
 from keytrail.web.ui.ranges import CUSTOM
-from keytrail.web.ui.rankings import client_path, key_name, key_path, phrase
+from keytrail.web.ui.rankings import key_name, phrase, subject_href
 from keytrail.web.ui.state import Picked, State
 
 router = APIRouter(include_in_schema=False)
@@ -164,12 +164,12 @@ def one_request(request: Request, desk: AtDesk, row: str) -> Response:
     where = zone(state.range.zone)
     around = [figures.url_time(edge, where) for edge in (at - MINUTE, at + MINUTE)]
     links = [
-        ("This key", state.without("key").link(key_path(one["key"]))),
+        ("This key", subject_href(state, "key", one["key"])),
         ("This endpoint", state.only("/endpoint", path=one["path"], api=one["api"])),
         ("This key's requests of these two minutes", requests_around(state, one["key"], around)),
     ]
     if one["oauth_client"]:
-        links.insert(1, ("This OAuth client", state.without("oauth_client").link(client_path(one["oauth_client"]))))
+        links.insert(1, ("This OAuth client", subject_href(state, "oauth_client", one["oauth_client"])))
     return show(
         request,
         desk,

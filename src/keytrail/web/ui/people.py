@@ -20,7 +20,7 @@ from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.common_panels import table_panel
 from keytrail.web.ui.frame import AtDesk, show
 from keytrail.web.ui.panels import Panel, once
-from keytrail.web.ui.rankings import client_path, consumer_path, key_name, key_path
+from keytrail.web.ui.rankings import key_name, subject_href, subject_path
 from keytrail.web.ui.subjects import subject_page
 
 router = APIRouter(include_in_schema=False)
@@ -61,7 +61,7 @@ def _quiet(desk: Desk, names: Names) -> Row:
         (links[0].name, consumer, len(links)) for consumer, links in people.items() if consumer not in calling
     )
     rows = [
-        (name, desk.state.without("consumer").link(consumer_path(consumer)), f"{count} {_plural(count)}")
+        (name, subject_href(desk.state, "consumer", consumer), f"{count} {_plural(count)}")
         for name, consumer, count in quiet[:MOST_QUIET]
     ]
     return {"rows": rows, "left": len(quiet) - len(rows), "none": not people}
@@ -126,9 +126,9 @@ def _link(desk: Desk, names: Names, row: Row) -> Row:
     match row["kind"]:
         case "key":
             name, beside = key_name(value, names.alias(desk, value))
-            href = state.link(key_path(value))
+            href = state.link(subject_path("key", value))
         case "client":
-            name, beside, href = value, "", state.link(client_path(value))
+            name, beside, href = value, "", state.link(subject_path("oauth_client", value))
         case _:
             name, beside, href = value, "", state.only("/", tag=value)
     return {

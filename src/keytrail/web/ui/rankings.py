@@ -11,6 +11,7 @@ from keytrail.query.request import Filter
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.commands import requests_url
+from keytrail.web.ui.state import State
 
 FAILED: Final = Filter("code", "greater", 399)
 TOP: Final = 8
@@ -106,13 +107,13 @@ def _ranked(desk: Desk, spec: Ranking, row: Row, apis: Mapping[str, str], most: 
     match spec.by[0]:
         case "key":
             name, sub = key_name(value, row["latest_alias"])
-            target = key_path(value)
+            target = subject_path("key", value)
         case "path":
             sub, target = apis.get(row["api"], row["api"]), "/endpoint"
         case "api":
             name, sub = apis.get(value) or value, short_hash(value)
         case "oauth_client":
-            target = client_path(value)
+            target = subject_path("oauth_client", value)
         case "code":
             sub, tone = phrase(value), figures.code_class(value)
     picked = {dimension: row[dimension] for dimension in spec.by}
@@ -160,16 +161,15 @@ def short_hash(value: str) -> str:
     return value if len(value) <= 12 else value[:8] + "…"
 
 
-def key_path(key: str) -> str:
-    """The page about a key."""
-    return "/keys/" + quote(key, safe="") if key else "/keys"
+_SUBJECTS: Final = {"key": "/keys", "consumer": "/consumers", "oauth_client": "/clients"}
 
 
-def consumer_path(consumer: str) -> str:
-    """The page about a consumer."""
-    return "/consumers/" + quote(consumer, safe="") if consumer else "/consumers"
+def subject_path(dimension: str, value: str) -> str:
+    """The page about a key, a consumer or an OAuth client; the list of all where there is none."""
+    pages = _SUBJECTS[dimension]
+    return f"{pages}/{quote(value, safe='')}" if value else pages
 
 
-def client_path(client: str) -> str:
-    """The page about an OAuth client."""
-    return "/clients/" + quote(client, safe="") if client else "/clients"
+def subject_href(state: State, dimension: str, value: str) -> str:
+    """The URL of that page with the filters of a state, but for those that it is about by itself."""
+    return state.without(dimension).link(subject_path(dimension, value))

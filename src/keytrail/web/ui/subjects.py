@@ -110,7 +110,7 @@ def _identity(desk: Desk, names: Names, kind: str, value: str) -> dict[str, Any]
     return {
         "label": {"Key": "Hash", "OAuth client": "Client id"}[kind],
         "value": value,
-        "consumer": (owner.name, desk.state.link(rankings.consumer_path(owner.consumer))) if owner else None,
+        "consumer": (owner.name, desk.state.link(rankings.subject_path("consumer", owner.consumer))) if owner else None,
         "hits": seen.get("hits", 0),
         "first": figures.ago(seen.get("first_hit"), now, where),
         "last": figures.ago(seen.get("last_hit"), now, where),

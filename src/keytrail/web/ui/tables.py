@@ -13,7 +13,7 @@ from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Names, Row
 from keytrail.web.ui.charts import filled
 from keytrail.web.ui.commands import requests_url, subject
-from keytrail.web.ui.rankings import FAILED, client_path, consumer_path, key_name, key_path, phrase, short_hash
+from keytrail.web.ui.rankings import FAILED, key_name, phrase, short_hash, subject_href
 
 _LINK: Final = Markup('<a href="{href}" data-top>{text}</a>')
 PAGE_SIZE: Final = 50
@@ -271,7 +271,7 @@ def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
             consumer = row["consumer"]
             return Head(
                 str(row.get("consumer_name", consumer)),
-                state.without("consumer").link(consumer_path(consumer)),
+                subject_href(state, "consumer", consumer),
                 consumer,
                 consumer,
                 filter=state.pick("consumer", consumer),
@@ -281,14 +281,14 @@ def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
             name, beside = key_name(key, row["latest_alias"])
             return Head(
                 name,
-                state.without("key").link(key_path(key)),
+                subject_href(state, "key", key),
                 beside,
                 key,
                 filter=state.pick("key", key),
             )
         case "oauth_client":
             client = row["oauth_client"]
-            href = state.without("oauth_client").link(client_path(client))
+            href = subject_href(state, "oauth_client", client)
             return Head(client, href, row.get("consumer_name", ""), client, filter=state.pick("oauth_client", client))
         case "code":
             key, alias = row["key"], row["latest_alias"]
@@ -300,7 +300,7 @@ def _head(desk: Desk, kind: Kind, row: Row, apis: Mapping[str, str]) -> Head:
                 lead=str(row["code"]),
                 filter=state.pick("code", row["code"]),
                 more=(
-                    (key_name(key, alias)[0], state.without("key").link(key_path(key))),
+                    (key_name(key, alias)[0], subject_href(state, "key", key)),
                     (row["error_origin"], state.pick("error_origin", row["error_origin"])),
                     (phrase(row["code"]), ""),
                 ),

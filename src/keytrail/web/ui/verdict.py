@@ -6,7 +6,7 @@ from typing import Final
 
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row
-from keytrail.web.ui.rankings import key_name, key_path
+from keytrail.web.ui.rankings import key_name, subject_href
 
 MOST: Final = 4
 """Sentences at most."""
@@ -95,15 +95,17 @@ def _grouped(desk: Desk, kind: str, rows: Sequence[Row]) -> list[Finding]:
     for row in rows:
         group = (row["contribution"] > 0, row["key"], row["api"], row["path"])
         if group not in found:
-            if row["key"] is not None:
-                name, beside = key_name(row["key"], row["alias"])
-                href = desk.state.without("key").link(key_path(row["key"]))
-            else:
-                name, beside = row["path"] or "/", row["api_name"] or row["api"]
-                href = desk.state.only("/endpoint", api=row["api"], path=row["path"])
-            found[group] = Finding(kind, name, beside, href, row["origin"])
+            found[group] = Finding(kind, *_subject(desk, row, of_key=row["key"] is not None), row["origin"])
         found[group].rows.append(row)
     return sorted(found.values(), key=lambda one: -abs(one.contribution))
+
+
+def _subject(desk: Desk, row: Row, *, of_key: bool) -> tuple[str, str, str]:
+    """The name of a row's key, or of its endpoint, what to say beside it, and the page about it."""
+    if of_key:
+        return *key_name(row["key"], row["alias"]), subject_href(desk.state, "key", row["key"])
+    href = desk.state.only("/endpoint", api=row["api"], path=row["path"])
+    return row["path"] or "/", row["api_name"] or row["api"], href
 
 
 def _narrow(desk: Desk, one: Finding, rows: Sequence[Row]) -> None:
@@ -114,12 +116,7 @@ def _narrow(desk: Desk, one: Finding, rows: Sequence[Row]) -> None:
     these = [row for row in rows if all(row[name] == first[name] for name in same)]
     most = max(these, key=lambda row: abs(row["contribution"]), default=None)
     if most and most["contribution"] / one.contribution >= NEARLY_ALL:
-        if first["key"] is None:
-            one.alone, _ = key_name(most["key"], most["alias"])
-            one.alone_href = desk.state.without("key").link(key_path(most["key"]))
-        else:
-            one.alone = most["path"] or "/"
-            one.alone_href = desk.state.only("/endpoint", api=most["api"], path=most["path"])
+        one.alone, _, one.alone_href = _subject(desk, most, of_key=first["key"] is None)
         where = {name: most[name] for name in ("key", "api", "path")}
     if desk.may("logs"):
         one.requests_href = desk.state.only("/requests", **where, code_class=first["code_class"])
