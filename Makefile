@@ -40,9 +40,9 @@ demo: setup ## Run keytrail with made-up gateway traffic
 test: lint clickhouse ## Check the code and run the tests that take seconds
 	@$(BIN)/python -m pytest -m "not long" -n auto --dist loadfile --no-loadscope-reorder --durations=10 --durations-min=1 $(ARGS)
 
-test-long: clickhouse ## Run the tests that take minutes
+test-long: clickhouse ## Run the tests that take minutes, and those of properties with new examples
 	@scripts/setup-system $(VENV) long
-	@$(BIN)/python -m pytest -m long --durations=10 --durations-min=1 $(ARGS)
+	@$(BIN)/python -m pytest -m "long or hypothesis" --hypothesis-profile=new --durations=10 --durations-min=1 $(ARGS)
 
 lint: setup ## Check style, formatting and types
 	@$(BIN)/ruff check --quiet

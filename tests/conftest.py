@@ -1,4 +1,4 @@
-"""Temporary folders in memory, the longest tests first, and nothing that depends on how fast the machine is.
+"""Temporary folders in memory, the longest tests first, and nothing that depends on chance or the machine's speed.
 
 Most of what a test of the store waits for is the making and removing of small files. A test that kills keeps what it
 claims: the kernel holds what a killed process has written, on a disk or in memory.
@@ -20,9 +20,11 @@ LONGEST = ("faults", "browser")
 """Folders of the files that take longest: begun last, one of them would leave the other workers idle."""
 
 
-# An example that takes long says that the machine is busy, not that the code is wrong.
-settings.register_profile("any machine", deadline=None)
-settings.load_profile("any machine")
+# An example that takes long says that the machine is busy, not that the code is wrong. `make test` draws the same
+# examples each time, so that a change fails by what it changed; `make test-long` looks for new ones.
+settings.register_profile("same", deadline=None, derandomize=True)
+settings.register_profile("new", deadline=None, print_blob=True)
+settings.load_profile("same")
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import pytest
 from hypothesis import given
@@ -8,12 +9,12 @@ from hypothesis import strategies as st
 from redis.crc import key_slot
 
 from keytrail.collect.source_keys import (
+    BatchIds,
     ListKeys,
     check_forward_prefix,
     check_prefix,
     hash_tag,
     list_names,
-    new_batch_id,
 )
 from keytrail.errors import PrefixRefused
 
@@ -76,8 +77,17 @@ def test_forward_prefix() -> None:
             check_forward_prefix(prefix, forward, cluster=cluster)
 
 
-def test_batch_ids_sort_by_time() -> None:
-    ids = [new_batch_id() for _ in range(200)]
-    assert len(set(ids)) == 200
+def test_batch_ids_sort_as_they_were_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In one millisecond, in the next, and when the clock goes back by a second."""
+    milliseconds = [1_700_000_000_000] * 200 + [1_700_000_000_001] * 200 + [1_699_999_999_000] * 200
+    clock = iter(milliseconds)
+    monkeypatch.setattr(time, "time_ns", lambda: next(clock) * 1_000_000)
+    batch_ids = BatchIds()
+    ids = [batch_ids.new() for _ in milliseconds]
+    assert ids == sorted(set(ids))
     assert all(re.fullmatch("[0-9a-f]{12}7[0-9a-f]{3}[89ab][0-9a-f]{15}", one) for one in ids)
-    assert [one[:12] for one in ids] == sorted(one[:12] for one in ids)
+    assert (int(ids[0][:12], 16), int(ids[200][:12], 16)) == (1_700_000_000_000, 1_700_000_000_001)
+
+
+def test_batch_ids_of_several_makers_differ() -> None:
+    assert len({BatchIds().new() for _ in range(1_000)}) == 1_000

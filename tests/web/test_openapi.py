@@ -151,6 +151,7 @@ def answers_as_described(operation: Any, data: st.DataObject) -> None:
     case.call_and_validate(headers={"Authorization": ADMIN}, checks=CHECKS)
 
 
+@pytest.mark.hypothesis
 def test_answers_are_as_described(running: Product, description: Any) -> None:
     schema = schemathesis.openapi.from_dict(description)
     schema.app = running.parts.service.app
