@@ -91,15 +91,21 @@ def gateway(monkeypatch: pytest.MonkeyPatch) -> Iterator[dict[str, str]]:
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
-    keys = ("aaaaaaaa", "bbbbbbbb", "eeeeeeee")
+    put_in(tmp_path, "aaaaaaaa", "bbbbbbbb", "eeeeeeee")
+    return tmp_path
+
+
+def put_in(home: Path, *keys: str) -> None:
+    """Store a call with each key."""
     lines = [
-        json.dumps({"timestamp": "2026-03-01T12:00:00Z", "org_id": ORG, "api_key": key, "response_code": 200})
+        json.dumps(
+            {"timestamp": "2026-03-01T12:00:00Z", "org_id": ORG, "api_key": key, "alias": "a", "response_code": 200}
+        )
         for key in keys
     ]
-    file = tmp_path / "records.ndjson"
+    file = home / "records.ndjson"
     file.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    assert run("import", str(file), home=tmp_path).status == 0
-    return tmp_path
+    assert run("import", str(file), home=home).status == 0
 
 
 def sync(home: Path, settings: Mapping[str, str]) -> Ran:
@@ -147,6 +153,22 @@ def test_keys_that_are_not_hashed_are_kept_hashed(
     keys = {value for _, kind, value in entries(home) if kind == "key"}
     # printf 'a secret key' | sha256sum
     assert keys == {"2f0061e8dd15b396aaabbe3e543be7cd3bf1357be9f33366c0b323c347655922"}
+
+
+def test_more_keys_than_the_directory_holds_are_refused(
+    home: Path, gateway: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_in(home, *(f"{number:08x}" for number in range(100_001)))
+    days = ("--from", "2026-03-01", "--to", "2026-03-01")
+    for ran in (sync(home, gateway), run("consumers", "suggest", *days, home=home)):
+        assert (ran.status, "give fewer days" in ran.err) == (1, True), ran.err
+        assert ran.out == ""
+    # Nothing was done halfway.
+    assert Tyk.asked == []
+    assert entries(home) == set()
+    # A gateway that lists its keys need not be asked for those.
+    monkeypatch.setattr(Tyk, "listing", True)
+    assert sync(home, gateway).out.strip() == f"4 links of {ORG!r}, 4 of them new"
 
 
 def test_faults_are_told_without_the_secret(home: Path, gateway: dict[str, str]) -> None:

@@ -1,13 +1,17 @@
 """`keytrail consumers`: the directory of consumers from a CSV file or the gateway, and such a file from aliases."""
 
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Final
 
 import typer
 
 from keytrail.cli import app
 from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, range_of, settings_of
 from keytrail.errors import KeytrailError
+
+MOST_KEYS: Final = 100_000
+"""As many as the directory has links."""
 
 directory = typer.Typer(help="Which key, OAuth client or tag belongs to whom.", no_args_is_help=True)
 app.add_typer(directory, name="consumers")
@@ -75,12 +79,11 @@ def sync(
     question = {
         "dimensions": ["key"],
         "filter": {"dimension": "key", "operator": "is_not", "value": ""},
-        "limit": 100_000,
+        "limit": MOST_KEYS,
         **range_of(start, end),
     }
     with reach(settings, url, token) as reached, httpx.Client(base_url=settings.gateway.url, timeout=TIMEOUT) as client:
         about = asked_org(reached, org)
-        seen = reached.post("/api/v1/query", about, msgspec.json.encode(question)).json()["rows"]
         there = reached.get("/api/v1/consumers", {**about, "entries": "true"}).json()["data"]
         rows = [
             (one["id"], one["name"], entry["kind"], entry["value"], entry["from"] or "", entry["until"] or "")
@@ -89,9 +92,13 @@ def sync(
         ]
         names = {one["id"]: one["name"] for one in there}
         known = {(kind, value) for _, _, kind, value, _, _ in rows}
-        keys = [row["key"] for row in seen if ("key", row["key"]) not in known]
         before = len(rows)
-        for consumer, kind, value in named(Gateway(client, secret), about.get("org", ""), keys):
+
+        def seen() -> Iterator[str]:
+            found = reached.post("/api/v1/query", about, msgspec.json.encode(question)).json()
+            yield from (row["key"] for row in _all_rows(found) if ("key", row["key"]) not in known)
+
+        for consumer, kind, value in named(Gateway(client, secret), about.get("org", ""), seen()):
             if not {(kind, form) for form in key_forms(value)} & known:
                 known.add((kind, value))
                 rows.append((consumer, names.get(consumer, consumer), kind, value, "", ""))
@@ -129,15 +136,26 @@ def suggest(
         "metrics": ["latest_alias"],
         "order": ["latest_alias", "key"],
         "filter": {"dimension": "alias", "operator": "is_not", "value": ""},
-        "limit": 100_000,
+        "limit": MOST_KEYS,
         **range_of(start, end),
     }
     with reach(settings_of(config, data), url, token) as reached:
         found = reached.post("/api/v1/query", asked_org(reached, org), msgspec.json.encode(question)).json()
-    if found["total_rows"] > len(found["rows"]):
-        raise KeytrailError(f"{found['total_rows']} keys have an alias, more than can be listed: give fewer days")
+    rows = _all_rows(found)
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(("consumer", "name", "kind", "value"))
-    for row in found["rows"]:
+    for row in rows:
         alias = neutral_cell(row["latest_alias"])
         writer.writerow((alias, alias, "key", row["key"]))
+
+
+def _all_rows(found: dict[str, Any]) -> list[dict[str, Any]]:
+    """The rows of an answer about keys.
+
+    Raises:
+        KeytrailError: There are more than it holds.
+    """
+    rows: list[dict[str, Any]] = found["rows"]
+    if found["total_rows"] > len(rows):
+        raise KeytrailError(f"{found['total_rows']} keys, more than can be listed: give fewer days")
+    return rows

@@ -115,7 +115,7 @@ def named(gateway: Gateway, org: str, seen: Iterable[str]) -> Iterator[tuple[str
     Args:
         gateway: The gateway.
         org: The organisation.
-        seen: Keys of records, as stored: asked for one by one where the gateway does not list its keys.
+        seen: Keys of records, as stored: read, and asked for one by one, only where the gateway does not list its keys.
 
     Raises:
         KeytrailError: The gateway does not answer, or not as a gateway does.

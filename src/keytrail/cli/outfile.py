@@ -38,15 +38,16 @@ def _to_file(path: Path, pieces: Iterator[bytes]) -> int:
     size = 0
     try:
         # Records are nobody else's business.
-        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            try:
+        file = os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
+        try:
+            with file:
                 for piece in pieces:
                     file.write(piece)
                     size += len(piece)
-            except (KeytrailError, KeyboardInterrupt):
-                part.unlink()
-                raise
-        part.replace(path)
+            part.replace(path)
+        except (KeytrailError, OSError, KeyboardInterrupt):
+            part.unlink(missing_ok=True)
+            raise
     except OSError as error:
         raise FileError(f"{path}: {error.strerror or error}") from error
     return size
