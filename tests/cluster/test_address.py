@@ -35,6 +35,8 @@ def test_people_see_neither_user_nor_password() -> None:
         ("clickhouse://a.test:70000", "'a.test:70000' is no host with a port"),
         ("clickhouse://a.test:x/y", "'a.test:x' is no host with a port"),
         ("clickhouse://[::1/y", "Invalid IPv6 URL"),
+        ("clickhouse://[::1]x:1/y", "'[::1]x:1' is no host"),
+        ("clickhouse://x[::1]:1/y", "'x[::1]:1' is no host"),
         ("clickhouse://a.test/a-b", "the database 'a-b' must be"),
         ("clickhouse://a.test/x?secure=perhaps", "secure must be true or false, not 'perhaps'"),
         ("clickhouse://a.test/x?compress=1", "the parameter 'compress' is not known"),

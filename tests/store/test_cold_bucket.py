@@ -201,3 +201,10 @@ def test_a_bucket_that_is_away(store: Product, tmp_path: Path) -> None:
     finally:
         engine.cold = there
     all_right(store)
+
+
+def test_a_folder_to_work_in_that_is_gone_is_named(tmp_path: Path) -> None:
+    work = tmp_path / "tmp"
+    bucket = Bucket(Place("http://127.0.0.1:1", "us-east-1", "records", "tests", SECRET), work, connect=1, answer=1)
+    with pytest.raises(StoreError, match=rf"store\.cold: {work}/day\.parquet\.part: No such file"):
+        bucket.working("day.parquet")

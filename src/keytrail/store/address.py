@@ -81,7 +81,9 @@ def _host(place: str, port: int) -> tuple[str, int]:
         host, given = found.hostname, found.port
     except ValueError:
         raise _wrong(f"{place!r} is no host with a port from 1 to 65535") from None
-    if not host or given == 0:
+    # urlsplit passes over what stands beside the brackets of an IPv6 address.
+    after = place.lower().removeprefix(f"[{host}]" if ":" in (host or "") else host or "")
+    if not host or given == 0 or after[:1] not in {"", ":"}:
         raise _wrong(f"{place!r} is no host with a port from 1 to 65535")
     return host, given or port
 

@@ -16,7 +16,7 @@ from pyarrow import fs
 
 from keytrail.config import Store
 from keytrail.errors import ConfigError, StoreError
-from keytrail.store.cold import PART, STRUCTURE, Bind, Cold, Folder
+from keytrail.store.cold import PART, STRUCTURE, Bind, Cold, Folder, explained
 
 ENGINE_SETTINGS: Final = {"s3_retry_attempts": 3}
 """Of each statement: a bucket that is away is said to be so, not tried five hundred times."""
@@ -105,7 +105,8 @@ class Bucket:
     def working(self, name: str) -> Path:
         """An empty file of this machine to be filled."""
         path = self._work / f"{name}{PART}"
-        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
+        with explained(path):
+            os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         return path
 
     def put(self, name: str) -> tuple[int, str]:

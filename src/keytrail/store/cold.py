@@ -55,6 +55,24 @@ class Cold(Protocol):
         """Whether it takes room from the same disk as a folder."""
 
 
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Tell faults of files of this machine as the store's.
+
+    Args:
+        path: What is named where a fault does not name its file.
+
+    Raises:
+        StoreFull: There is no room on the disk.
+        StoreError: Any other fault.
+    """
+    try:
+        yield
+    except OSError as error:
+        text = f"store.cold: {error.filename or path}: {error.strerror or error}"
+        raise (StoreFull if error.errno == errno.ENOSPC else StoreError)(text) from error
+
+
 class Folder:
     """A folder of this machine.
 
@@ -67,10 +85,8 @@ class Folder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
-        try:
+        with explained(self.path):
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise StoreError(f"store.cold: {self.path}: {error.strerror}") from error
 
     def table(self, files: Sequence[str], bind: Bind) -> str:
         """What follows FROM to read some files."""
@@ -80,14 +96,14 @@ class Folder:
     def working(self, name: str) -> Path:
         """An empty file to be filled."""
         path = self.path / f"{name}{PART}"
-        with self._explained():
+        with explained(self.path):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600))
         return path
 
     def put(self, name: str) -> tuple[int, str]:
         """Put the working file in place; its bytes and SHA-256."""
         path = self.path / f"{name}{PART}"
-        with self._explained():
+        with explained(self.path):
             with path.open("rb") as file:
                 os.fsync(file.fileno())
             path.rename(self.path / name)
@@ -100,18 +116,18 @@ class Folder:
 
     def sizes(self) -> dict[str, int]:
         """The files in place and those under work, with their bytes."""
-        with self._explained():
+        with explained(self.path):
             return {one.name: one.stat().st_size for one in self.path.iterdir() if one.is_file()}
 
     def remove(self, name: str) -> None:
         """Remove a file."""
-        with self._explained():
+        with explained(self.path):
             (self.path / name).unlink(missing_ok=True)
 
     def sha256(self, name: str) -> str:
         """SHA-256 of a file, hex."""
         digest = hashlib.sha256()
-        with self._explained(), (self.path / name).open("rb") as file:
+        with explained(self.path), (self.path / name).open("rb") as file:
             while piece := file.read(_PIECE):
                 digest.update(piece)
         return digest.hexdigest()
@@ -119,7 +135,7 @@ class Folder:
     def hold(self, names: Sequence[str]) -> list[Path]:
         """Hard links to files, which stay when these are removed; until `let_go`, or until others are held."""
         self.let_go()
-        with self._explained():
+        with explained(self.path):
             held = self.path / _HELD
             held.mkdir(mode=0o700)
             for name in names:
@@ -133,14 +149,6 @@ class Folder:
     def on_disk_of(self, directory: Path) -> bool:
         """Whether it takes room from the same disk as a folder."""
         return self.path.stat().st_dev == directory.stat().st_dev
-
-    @contextlib.contextmanager
-    def _explained(self) -> Iterator[None]:
-        try:
-            yield
-        except OSError as error:
-            text = f"store.cold: {error.filename or self.path}: {error.strerror or error}"
-            raise (StoreFull if error.errno == errno.ENOSPC else StoreError)(text) from error
 
 
 class Nowhere:
