@@ -10,10 +10,11 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 
-from keytrail.instants import present, zone
+from keytrail.instants import zone
 from keytrail.query import changes
 from keytrail.query.zones import DAY, HOUR, MINUTE
 from keytrail.store.consumers import Link, replace_links
+from keytrail.web.ui import frame
 from keytrail.web.ui.figures import url_time
 from keytrail.web.ui.log_pages import requests_around
 from keytrail.web.ui.ranges import make_range
@@ -25,6 +26,8 @@ from tests.product import Product, product, token_entry
 ORG = "5e9d9544a1dcd60001d0ed20"
 HTML = {"Accept": "text/html"}
 KEY = "a/key with a slash?"
+# The present of the pages: neither the hour nor the day may end between two of them.
+NOW = 1_795_178_096_000  # 2026-11-20 12:34:56 UTC
 PAGES = (
     "/",
     "/changes",
@@ -52,10 +55,9 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         token_entry("admin of one api", org="*", permissions=["admin"], apis=["other api"]),
     ]
     values = {"server__public_path": "/stats", "privacy__keys": "keep", "timezone": "Europe/Berlin"}
-    now = int(datetime.now(UTC).timestamp()) * SECOND
     records = [
         Record(
-            timestamp=now - number * 60 * SECOND,
+            timestamp=(NOW // 1000 - 1 - number * 60) * SECOND,
             org_id=ORG,
             api_id="an api",
             api_name="An API",
@@ -72,7 +74,11 @@ def behind(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
         )
         for number, code in enumerate((200, 200, 404))
     ]
-    with product(tmp_path_factory.mktemp("store"), tokens=tokens, **values) as running:
+    with (
+        product(tmp_path_factory.mktemp("store"), tokens=tokens, **values) as running,
+        pytest.MonkeyPatch.context() as patch,
+    ):
+        patch.setattr(frame, "present", lambda: NOW)
         running.put_lines([to_json(record).encode() for record in records])
         theirs, since = ("client", "a client"), datetime(2026, 1, 1, tzinfo=UTC)
         links = [Link(ORG, "acme", "Acme Ltd", *theirs, start=since), Link(ORG, "old", "Old Ltd", *theirs, end=since)]
@@ -188,10 +194,29 @@ def test_a_panel_says_what_to_do_where_it_costs_too_much(behind: Product, monkey
     assert "data-chart" in text
 
 
-def test_a_baseline_within_the_range_gives_way(behind: Product) -> None:
-    text = page(behind, "/changes?range=7d&baseline=yesterday")
-    assert "Yesterday lies within this range, so it is compared with the period before." in text
-    assert "lies within this range" not in page(behind, "/changes?baseline=yesterday")
+@pytest.mark.parametrize(
+    ("now", "query", "gives_way"),
+    [
+        ("2026-03-26T12:00+01:00", "baseline=yesterday", False),
+        ("2026-03-26T12:00+01:00", "baseline=yesterday&range=7d", True),
+        ("2026-03-26T12:00+01:00", "baseline=last_week&range=7d", False),
+        # The clock was put forward on the 29th: by the clock, a day before is 23 hours before.
+        ("2026-03-29T12:00+02:00", "baseline=yesterday", True),
+        ("2026-04-02T12:00+02:00", "baseline=last_week&range=7d", True),
+        # It was put back on the 25th.
+        ("2026-10-25T12:00+01:00", "baseline=yesterday", False),
+        # A week before there was no range at all.
+        ("2026-03-26T12:00+01:00", "from=1970-01-05&to=1970-01-05", False),
+    ],
+)
+def test_a_baseline_within_the_range_gives_way(
+    behind: Product, monkeypatch: pytest.MonkeyPatch, now: str, query: str, gives_way: bool
+) -> None:
+    at = int(datetime.fromisoformat(now).timestamp() * 1000)
+    monkeypatch.setattr(frame, "present", lambda: at)
+    text = page(behind, f"/changes?{query}")
+    told = "lies within this range, so it is compared with the period before."
+    assert (told in text) == gives_way
 
 
 def test_filters_narrow_every_figure(behind: Product) -> None:
@@ -266,8 +291,8 @@ def test_a_range_from_before_the_first_record_says_so(behind: Product) -> None:
         return answer.text
 
     assert "records from" in page(range="last-month")
-    # The oldest is from two minutes before the first of these tests.
-    start, end = (url_time(present() + by, zone("Europe/Berlin")) for by in (-MINUTE, HOUR))
+    # The oldest is more than two minutes old.
+    start, end = (url_time(NOW + by, zone("Europe/Berlin")) for by in (-MINUTE, HOUR))
     assert "records from" not in page(**{"from": start, "to": end})
 
 

@@ -27,7 +27,7 @@ from keytrail.query.changes_question import (
     ChangesQuestion,
     parse_changes,
 )
-from keytrail.query.zones import DAY, MINUTE, Span
+from keytrail.query.zones import MINUTE, Span
 from keytrail.web.app_state import app_state
 from keytrail.web.changes import content
 from keytrail.web.parameters import whole_number
@@ -172,7 +172,16 @@ def _baseline(desk: Desk) -> str:
 
 
 def _possible(desk: Desk, baseline: str) -> bool:
-    return not BASELINES[baseline] or _until(desk) - desk.state.range.start <= BASELINES[baseline] * DAY
+    """Whether a baseline ends before the range begins; where the clock was put forward, a day is 23 hours earlier."""
+    period = desk.state.range
+    if not BASELINES[baseline]:
+        return True
+    passed = ranges.Range((Span(period.start, _until(desk)),), period.zone)
+    try:
+        return ranges.earlier(passed, BASELINES[baseline]).spans[-1].end <= period.start
+    except RequestError:
+        # There was no such time, which is said where it is asked for.
+        return True
 
 
 def _until(desk: Desk) -> int:
