@@ -16,6 +16,7 @@ from keytrail.query.changes_question import parse_changes
 from keytrail.query.request import Scope
 from keytrail.store.consumers import Link, replace_links
 from tests.oracle.records import SECOND, Record
+from tests.oracle.spread import thin
 from tests.oracle.strategies import ORGS
 from tests.query.shops import Shops, in_one
 
@@ -75,6 +76,18 @@ def test_the_minute_is_found_in_a_day_too(shops: Shops, baseline: str) -> None:
     reply = found(shops, calm + failing, **DAY, baseline=baseline)
     assert culprits(reply.errors["rows"]) == [(K1, "/a", "5xx", "upstream", "2026-03-01T14:59:00.000Z")]
     assert reply.errors["rows"][0]["contribution"] == 121
+
+
+def test_what_is_spread_over_many_is_told_of_all_together(shops: Shops) -> None:
+    reply = found(shops, list(thin(ORGS[0], NOON)))
+    assert (reply.errors["rows"], reply.latency["rows"], reply.judged) == ([], [], 80)
+    # 160 errors instead of 40; none of the 1,000 hits was above 100 ms, and now 120 are.
+    assert (reply.errors["change"], reply.errors["rest"]) == (120, 120)
+    assert reply.errors["sigma"] == pytest.approx(120 / sqrt(160 + 40))
+    p95 = (reply.latency["earlier_p95_latency"], reply.latency["p95_latency"])
+    assert p95 == pytest.approx((100, 400), rel=0.02)
+    assert reply.latency["change"] == pytest.approx(0.12)
+    assert reply.latency["sigma"] == pytest.approx(0.12 / sqrt(120 / 1000**2))
 
 
 def test_what_each_key_alone_has_too_little_of(shops: Shops) -> None:

@@ -1,6 +1,7 @@
 """What changed, over HTTP: the same by GET and POST, named faults, tenancy, and its description."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,7 @@ import pytest
 
 from keytrail.query.changes_question import CHANGES_FIELDS
 from tests.oracle.records import SECOND, Record, to_msgpack
+from tests.oracle.spread import thin
 from tests.product import ADMIN, TOKEN, Product
 from tests.web.conftest import ORG, OTHER
 
@@ -55,6 +57,27 @@ def test_by_body_and_by_link(running: Product) -> None:
     parameters = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
     linked = running.http.get("/api/v1/changes", params=parameters, headers={"Authorization": TOKEN})
     assert linked.json() == found
+
+
+def test_the_page_tells_of_what_is_spread_thinly(running: Product) -> None:
+    noon = NOON + 86_400
+    assert running.put([to_msgpack(record) for record in thin(ORG, noon)]).stored == 2_000
+
+    def page(**more: str) -> str:
+        hour = {"from": "2026-03-02T12:00:00Z", "to": "2026-03-02T13:00:00Z"}
+        fields = hour | {"api": "thin", "panel": "verdict"} | more
+        answer = running.http.get("/changes", params=fields, headers={"Authorization": TOKEN})
+        assert answer.status_code == 200
+        return " ".join(re.sub(r"<[^>]*>", "", answer.text).split())
+
+    assert "120 more errors than expected (160 instead of 40), spread so thinly" in page()
+    p95 = re.search(r"slower: p95 (\d+) ms → (\d+) ms, spread so thinly", page())
+    assert p95
+    assert [int(ms) for ms in p95.groups()] == pytest.approx([100, 400], rel=0.02)
+    # The way that nobody asked for, and errors where there was nothing before.
+    assert "Nothing stands out" in page(direction="better")
+    before = {"from": "2026-03-02T11:00:00Z", "to": "2026-03-02T12:00:00Z"}
+    assert "Nothing to compare with" in page(**before)
 
 
 def test_a_token_sees_its_own_only(running: Product) -> None:

@@ -9,6 +9,7 @@ Both are sums: the contributions of all groups together are the whole change.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import sqrt
 from typing import Any, Final
 
 from keytrail.errors import TooCostly
@@ -40,9 +41,10 @@ class Changes:
 
     Attributes:
         errors: The change in errors: `now`, `earlier`, `expected` (earlier errors times the ratio of lengths),
-            `change` (now less expected), `rest` (what of it the rows do not tell) and `rows`, ready for JSON.
+            `change` (now less expected), `sigma` (how many times what chance alone gives it is), `rest` (what of it the
+            rows do not tell) and `rows`, ready for JSON.
         latency: The change in p95: `p95_latency` and `earlier_p95_latency` (ms), `slow_share` and `earlier_slow_share`
-            (of hits slower than the earlier p95), `change` (of that share), `rest` and `rows`.
+            (of hits slower than the earlier p95), `change` (of that share), `sigma`, `rest` and `rows`.
         groups: Groups that had a hit in either range.
         judged: Those of them with enough hits.
         statements: What was run, in order.
@@ -105,18 +107,21 @@ class _Inquiry:
         )
 
     def _errors(self, rows: list[Row]) -> Row:
-        now, expected = self._ranking.now.error, self._ranking.before.error * self._scale
+        now, before = self._ranking.now.error, self._ranking.before.error
+        expected = before * self._scale
         return {
             "now": now,
-            "earlier": self._ranking.before.error,
+            "earlier": before,
             "expected": expected,
             "change": now - expected,
+            "sigma": _sigma(now - expected, now + before * self._scale**2),
             "rest": now - expected - sum(row["contribution"] for row in rows),
             "rows": rows,
         }
 
     def _latency(self, rows: list[Row]) -> Row:
-        now, before = (_ratio(one.slow, one.hits) for one in (self._ranking.now, self._ranking.before))
+        sides = (self._ranking.now, self._ranking.before)
+        now, before = (_ratio(one.slow, one.hits) for one in sides)
         change = None if self._edge is None or now is None or before is None else now - before
         return {
             "p95_latency": self._p95.get(NOW),
@@ -124,6 +129,7 @@ class _Inquiry:
             "slow_share": None if change is None else now,
             "earlier_slow_share": None if change is None else before,
             "change": change,
+            "sigma": None if change is None else _sigma(change, sum(one.slow / one.hits**2 for one in sides)),
             "rest": None if change is None else change - sum(row["contribution"] for row in rows),
             "rows": rows,
         }
@@ -267,6 +273,10 @@ def _among(group: tuple[str, ...], keys: Sequence[Key]) -> tuple[Condition, ...]
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
+
+
+def _sigma(change: float, variance: float) -> float:
+    return abs(change) / sqrt(variance) if variance else 0.0
 
 
 def _mean(row: Row, metric: str) -> float:

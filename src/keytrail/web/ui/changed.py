@@ -82,7 +82,7 @@ def changed(request: Request, desk: AtDesk) -> Response:
     by_both = told if question.group == GROUPS[DEFAULT_GROUP] else lambda: None
 
     def short() -> Row:
-        return findings(desk, by_key(), by_endpoint(), by_both())
+        return findings(desk, by_key(), by_endpoint(), by_both(), question.direction)
 
     menu = (*see_requests(desk), ("As JSON", api_url(desk.state.root, API, asks)))
     against = (BASELINE_TITLES[baseline].lower(), _baseline_spans(desk, baseline, question))

@@ -4,12 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
+from keytrail.query.changes_question import BOTH, WORSE
 from keytrail.web.ui import figures
 from keytrail.web.ui.ask import Desk, Row
 from keytrail.web.ui.rankings import key_name, subject_href
 
 MOST: Final = 4
 """Sentences at most."""
+LEAST_SPREAD: Final = 0.1
+"""Share of what was before by which errors or p95 change at least, to be told where no key or endpoint stands out: of
+many requests, the least change is more than chance."""
 NEARLY_ALL: Final = 0.8
 """Share of an endpoint's errors from which on they are told to be one key's, and of a key's, to be at one endpoint."""
 
@@ -67,7 +71,7 @@ class Finding:
         return figures.instant(self.first["since"])
 
 
-def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None) -> Row:
+def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None, direction: str) -> Row:
     """The causes that contribute most, and the totals for where there is none.
 
     What the gateway gives by itself (no entry, a limit) is a matter of one key; what comes from behind it, of one
@@ -78,6 +82,11 @@ def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None) -> 
         by_key: What changed, told apart by key.
         by_endpoint: The same by endpoint.
         by_both: The same by key and endpoint, where that was asked for.
+        direction: Which changes are asked for.
+
+    Returns:
+        What `by_endpoint` has, the `findings`, and in `spread` what changed (`errors`, `latency`) though none of them
+        is about it.
     """
     refused = [row for row in by_key["errors"]["rows"] if row["origin"] == "gateway"]
     failing = [row for row in by_endpoint["errors"]["rows"] if row["origin"] != "gateway"]
@@ -86,7 +95,28 @@ def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None) -> 
     for one in errors:
         _narrow(desk, one, by_both["errors"]["rows"] if by_both else ())
     # Errors first: a refusal ends a caller's work, slowness delays it.
-    return by_endpoint | {"findings": [*errors, *slow[: max(MOST - len(errors), 1)]]}
+    found = [*errors, *slow[: max(MOST - len(errors), 1)]]
+    others = [kind for kind in ("errors", "latency") if kind not in {one.kind for one in found}]
+    return by_endpoint | {
+        "findings": found,
+        "spread": [kind for kind in others if _spread(by_endpoint, kind, direction)],
+    }
+
+
+def _spread(told: Row, kind: str, direction: str) -> bool:
+    """Whether everything together changed the way that is asked for, by more than chance and by much."""
+    found = told[kind]
+    if told["latency"]["earlier_p95_latency"] is None:
+        # Nothing was before that it could have changed from.
+        return False
+    if not found["change"] or found["sigma"] < told["judged"]["least_sigma"]:
+        return False
+    if direction != BOTH and (found["change"] > 0) != (direction == WORSE):
+        return False
+    now, before = ("now", "expected") if kind == "errors" else ("p95_latency", "earlier_p95_latency")
+    moved = found[now] - found[before]
+    # The share of slow hits may rise where p95, told in whole buckets, stays.
+    return bool(moved) and (moved > 0) == (found["change"] > 0) and abs(moved) >= found[before] * LEAST_SPREAD
 
 
 def _grouped(desk: Desk, kind: str, rows: Sequence[Row]) -> list[Finding]:
