@@ -1,15 +1,18 @@
 """The command line as the tests use it: in this process where that is enough, as a process of its own where not."""
 
+import codecs
 import contextlib
 import io
 import json
 import logging
 import os
+import random
 import re
-import selectors
 import signal
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,8 +25,8 @@ import structlog
 from keytrail.cli import main
 
 PYTHON = (sys.executable, "-m", "keytrail")
-SECONDS = 60.0
-"""How long a process may take to say or do something."""
+SECONDS = 180.0
+"""How long a process may take to say or do something: the limit is for what never comes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +88,7 @@ def _status_of_main() -> int:
 
 
 class Process:
-    """A command as a process of its own.
+    """A command as a process of its own. What it prints is read as it comes: a full pipe would stop it.
 
     Args:
         arguments: What comes after `keytrail`.
@@ -110,24 +113,30 @@ class Process:
             stderr=subprocess.STDOUT if stderr < 0 else stderr,
         )
         self.pid = self._process.pid
+        self._more = threading.Condition()
+        self._silent = False
+        self._reading = threading.Thread(target=self._read, name="reading")
+        self._reading.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        text = codecs.getincrementaldecoder("utf-8")("replace")
+        while data := os.read(self._process.stdout.fileno(), 65536):
+            with self._more:
+                self.said += text.decode(data)
+                self._more.notify_all()
+        with self._more:
+            self._silent = True
+            self._more.notify_all()
 
     def until(self, pattern: str) -> re.Match[str]:
-        """Read what it prints until it matches."""
-        assert self._process.stdout is not None
+        """Wait until what it has printed matches."""
         deadline = time.monotonic() + SECONDS
-        while not (found := re.search(pattern, self.said)):
-            # Not select(): it can't look at descriptors above 1023, and a process of many tests has more open.
-            ready = self._readable(deadline - time.monotonic())
-            data = os.read(self._process.stdout.fileno(), 65536) if ready else b""
-            assert data, f"no {pattern!r} in:\n{self.said}"
-            self.said += data.decode(errors="replace")
-        return found
-
-    def _readable(self, seconds: float) -> bool:
-        assert self._process.stdout is not None
-        with selectors.DefaultSelector() as selector:
-            selector.register(self._process.stdout, selectors.EVENT_READ)
-            return bool(selector.select(seconds))
+        with self._more:
+            while not (found := re.search(pattern, self.said)):
+                waits = not self._silent and self._more.wait(deadline - time.monotonic())
+                assert waits, f"no {pattern!r} in:\n{self.said}"
+            return found
 
     def send(self, number: signal.Signals) -> None:
         """Send it a signal."""
@@ -143,15 +152,20 @@ class Process:
         """Send a signal, if one is given, and wait for the end; the exit status."""
         if number is not None and self._process.poll() is None:
             self.send(number)
-        out, _ = self._process.communicate(timeout=SECONDS)
-        self.said += out.decode(errors="replace")
-        return self._process.returncode
+        assert self._process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):
+            self._process.stdin.close()
+        status = self._process.wait(SECONDS)
+        self._reading.join(SECONDS)
+        assert not self._reading.is_alive(), "something that it started goes on"
+        return status
 
     def clear_up(self) -> None:
         """Leave nothing running."""
         if self._process.poll() is None:
             self._process.kill()
         self._process.wait()
+        self._reading.join()
         for stream in (self._process.stdin, self._process.stdout):
             if stream:
                 stream.close()
@@ -175,6 +189,20 @@ def server(
     (home / "keytrail.toml").write_text(settings, encoding="utf-8")
     with process("serve", "--data", data, "--port", port, *arguments, home=home) as started:
         yield started, address_in(started)
+
+
+def own_port() -> int:
+    """A free port of those that the system gives to nobody who asks for any.
+
+    So nobody gets it between the end of a process that had it and the start of the next.
+    """
+    for _ in range(1_000):
+        port = random.randrange(20_000, 30_000)
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("no free port")
 
 
 def address_in(started: Process) -> str:

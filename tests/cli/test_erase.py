@@ -3,9 +3,9 @@
 import base64
 import json
 import signal
-import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -13,6 +13,7 @@ from tests.cli.captures import lines_of, text
 from tests.cli.command import Ran, address_in, process, run
 from tests.cli.test_restored import BLOBS, LIST, wait_for
 from tests.collect.redis_servers import servers
+from tests.collect.redis_servers import wait_for as wait_until
 
 Keytrail = Callable[..., Ran]
 KEY = "00000000"
@@ -49,6 +50,12 @@ def test_a_key_and_what_brings_it_back(keytrail: Keytrail, tmp_path: Path) -> No
     assert (shown.status, f"equal to the {before - receipt['raw']:,} raw records" in shown.out) == (0, True)
 
 
+def kept(client: Any) -> list[bytes]:
+    """The rejected records whose bytes are in Redis."""
+    streams = [name for name in client.keys("keytrail:*") if client.type(name) == b"stream"]
+    return [entry[b"record"] for stream in streams for _, entry in client.xrange(stream)]
+
+
 def write(folder: Path, key: str) -> Path:
     file = folder / "consumers.csv"
     file.write_text(f"consumer,kind,value\nshop,key,{key}\n", encoding="utf-8")
@@ -83,14 +90,14 @@ def test_bytes_that_redis_keeps(tmp_path: Path) -> None:
             address = address_in(serving)
             client.rpush(LIST, *BLOBS[:20], b"\xc1 of " + KEY.encode(), b"\xc1 of somebody")
             wait_for(address, 20)
+            # Their records are stored a moment before the bytes of the others are kept.
+            wait_until(lambda: bool(kept(client)), what="rejected bytes")
             receipt = json.loads(run("erase", "--key", KEY, "--data", tmp_path / "data", home=tmp_path).out)
             assert receipt["rejects"]["redis"] == 1
-            (stream,) = (name for name in client.keys("keytrail:*") if client.type(name) == b"stream")
-            assert [entry[b"record"] for _, entry in client.xrange(stream)] == [b"\xc1 of somebody"]
+            assert kept(client) == [b"\xc1 of somebody"]
             left = 20 - receipt["raw"]
             client.rpush(LIST, *BLOBS[:20])
             wait_for(address, 20 + left)
-            time.sleep(0.2)
             shown = run("check", "--ledger", "--data", tmp_path / "data", home=tmp_path)
             assert serving.end(signal.SIGTERM) == 0
         assert f"equal to the {2 * left} raw records" in shown.out, shown

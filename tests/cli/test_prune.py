@@ -74,7 +74,7 @@ def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path, monkeypatch: 
 def test_a_server_makes_room_by_itself_and_says_so(keytrail: Keytrail, tmp_path: Path) -> None:
     (tmp_path / "keytrail.toml").write_text(KEPT, encoding="utf-8")
     assert keytrail("import", "--json", "-", stdin=old_line() + b"\n").json()["stored"] == 1
-    (tmp_path / "keytrail.toml").write_text(f"{KEPT}free_share = 0.9999\n", encoding="utf-8")
+    (tmp_path / "keytrail.toml").write_text(f"{KEPT}free_share = 0.999999999\n", encoding="utf-8")
     ran = keytrail("check")
     assert re.search(
         r"warn disk: .* GB free; below [\d,.]+ GB the oldest days of single records are dropped", ran.out

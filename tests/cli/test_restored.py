@@ -3,7 +3,6 @@
 import base64
 import json
 import signal
-import time
 from pathlib import Path
 
 import httpx
@@ -11,11 +10,12 @@ import httpx
 from tests.cli.captures import lines_of
 from tests.cli.command import address_in, process, run
 from tests.collect.redis_servers import servers
+from tests.collect.redis_servers import wait_for as wait_until
 
 LIST = "analytics-tyk-system-analytics"
 BLOBS = [base64.b64decode(json.loads(line)["record"]) for line in lines_of()[:60]]
 # The real time is a minute, so that what was noted late is no gap.
-AT_ONCE = "from datetime import timedelta\nimport keytrail.collect.gaps as g\ng.RESTORED_AFTER = timedelta(seconds=1)"
+AT_ONCE = "from datetime import timedelta\nimport keytrail.collect.gaps as g\ng.RESTORED_AFTER = timedelta()"
 
 
 def stored(address: str) -> int:
@@ -27,10 +27,7 @@ def stored(address: str) -> int:
 
 
 def wait_for(address: str, count: int) -> None:
-    deadline = time.monotonic() + 30
-    while stored(address) < count:
-        assert time.monotonic() < deadline, f"{count} records are not stored"
-        time.sleep(0.1)
+    wait_until(lambda: stored(address) >= count, what=f"{count} records in the store")
 
 
 def test_what_was_stored_after_the_backup_is_a_gap(tmp_path: Path) -> None:
@@ -48,7 +45,6 @@ def test_what_was_stored_after_the_backup_is_a_gap(tmp_path: Path) -> None:
             wait_for(address, 20)
             assert run("backup", copy, "--data", first, home=tmp_path).status == 0
             # What the store notes of its sealing is up to ten seconds old, so the gap begins there.
-            time.sleep(2)
             client.rpush(LIST, *BLOBS[20:40])
             wait_for(address, 40)
             assert serving.end(signal.SIGTERM) == 0
@@ -56,6 +52,8 @@ def test_what_was_stored_after_the_backup_is_a_gap(tmp_path: Path) -> None:
         client.rpush(LIST, *BLOBS[40:])
         with process(*arguments, second, home=tmp_path, code=AT_ONCE) as serving:
             wait_for(address_in(serving), 20)
+            # It notes the gap a moment after the records.
+            wait_until(lambda: "(restored)" in run("check", "--data", second, home=tmp_path).out, what="gap")
             shown = run("check", "--ledger", "--data", second, home=tmp_path)
             assert serving.end(signal.SIGTERM) == 0
         assert shown.status == 0, shown

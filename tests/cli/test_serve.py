@@ -4,7 +4,6 @@ import pty
 import re
 import signal
 import socket
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,7 +11,8 @@ import httpx
 import pytest
 
 from keytrail.web.auth import hash_token
-from tests.cli.command import Process, Ran, address_in, process, server
+from tests.cli.command import Process, Ran, address_in, own_port, process, server
+from tests.collect.redis_servers import wait_for
 
 Keytrail = Callable[..., Ran]
 
@@ -27,30 +27,23 @@ def asked(url: str, token: str) -> int:
     return httpx.get(url + path, headers={"Authorization": token}, trust_env=False).status_code
 
 
-def until(condition: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
 def test_tokens_are_read_again_and_a_successor_takes_over(tmp_path: Path) -> None:
     file = tmp_path / "keytrail.toml"
-    with server(tmp_path / "data", tmp_path, settings=entry("first")) as (running, url):
+    with server(tmp_path / "data", tmp_path, settings=entry("first"), port=own_port()) as (running, url):
         assert (asked(url, "first"), asked(url, "second")) == (200, 401)
         assert httpx.get(url + "/readyz", trust_env=False).json() == {"status": "ok", "reasons": []}
         file.write_text(entry("second"), encoding="utf-8")
-        until(lambda: asked(url, "second") == 200)
+        wait_for(lambda: asked(url, "second") == 200)
         assert asked(url, "first") == 401
         # A broken edit leaves all as it was, and says what is wrong.
         file.write_text(entry("third") + 'colour = "red"\n', encoding="utf-8")
-        until(lambda: asked(url, "second") == 200 and "tokens.0.colour" in read_more(running))
+        wait_for(lambda: asked(url, "second") == 200 and "tokens.0.colour" in running.said)
         assert (asked(url, "second"), asked(url, "third")) == (200, 401)
         logged = json.loads(next(line for line in running.said.splitlines() if "colour" in line))
         assert logged["level"] == "error"
         assert logged["error"].endswith("tokens.0.colour: unknown setting")
         file.write_text("page_size = 5\n" + entry("third"), encoding="utf-8")
-        until(lambda: asked(url, "third") == 200)
+        wait_for(lambda: asked(url, "third") == 200)
         running.until("other settings have changed, too; they take effect after a restart")
 
         port = url.rpartition(":")[2]
@@ -61,24 +54,10 @@ def test_tokens_are_read_again_and_a_successor_takes_over(tmp_path: Path) -> Non
             assert running.end(signal.SIGTERM) == 0
             assert '"stopped"' in running.said
             assert address_in(successor) == url
-            until(lambda: asked(url, "fourth") == 200)
+            wait_for(lambda: asked(url, "fourth") == 200)
             assert asked(url, "third") == 401
             assert successor.end(signal.SIGINT) == 0
     assert not (tmp_path / "data" / "keytrail.sock").exists()
-
-
-def read_more(running: Process) -> str:
-    """What it has said by now: a request makes it look at the file, and leaves a line."""
-    running.until(r"request")
-    import select
-
-    stream = running._process.stdout
-    assert stream
-    waiting = select.poll()
-    waiting.register(stream, select.POLLIN)
-    while waiting.poll(0):
-        running.said += os.read(stream.fileno(), 65536).decode()
-    return running.said
 
 
 def test_one_time_link_on_a_terminal(tmp_path: Path) -> None:
@@ -90,7 +69,7 @@ def test_one_time_link_on_a_terminal(tmp_path: Path) -> None:
         said = ""
         try:
             while not (found := re.search(r"Sign in once, within 15 minutes: (http://\S+)\r\n", said)):
-                said += os.read(ours, 65536).decode()
+                said += os.read(ours, 65536).decode(errors="replace")
             link = found[1]
             with httpx.Client(trust_env=False) as client:
                 first = client.get(link, headers={"X-Forwarded-Proto": "https"})

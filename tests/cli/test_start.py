@@ -2,12 +2,13 @@
 
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 import keytrail as package
-from tests.cli.command import PYTHON, Ran, environment
+from tests.cli.command import Ran, environment
 
 Keytrail = Callable[..., Ran]
 # Importing any of these takes longer than answering --help does.
@@ -34,20 +35,15 @@ def test_version_and_help(keytrail: Keytrail) -> None:
     assert keytrail("serv").status == 2
 
 
-def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
-    code = "import sys; sys.argv[1:] = ['import', '--help']\nfrom keytrail.cli import main\n"
-    code += f"try: main()\nfinally: print(sorted(set(sys.modules) & set({HEAVY!r})))"
+@pytest.mark.parametrize("arguments", [["--version"], ["import", "--help"]])
+def test_what_is_instant_imports_nothing_heavy(arguments: list[str], tmp_path: Path) -> None:
+    # Not by the clock: how long it takes depends on what else the machine does.
+    code = f"import sys; sys.argv[1:] = {arguments!r}\nfrom keytrail.cli import main\n"
+    code += f"try: main()\nfinally: print(sorted(set(sys.modules) & set({HEAVY!r})), len(sys.modules))"
     ran = subprocess.run(
         [sys.executable, "-c", code], env=environment(tmp_path), check=True, capture_output=True, text=True
     )
-    assert ran.stdout.splitlines()[-1] == "[]"
-
-
-def test_version_is_instant(tmp_path: Path) -> None:
-    def seconds() -> float:
-        began = time.perf_counter()
-        subprocess.run([*PYTHON, "--version"], env=environment(tmp_path), check=True, capture_output=True)
-        return time.perf_counter() - began
-
-    # The best of some: other work on the machine only makes it slower.
-    assert min(seconds() for _ in range(5)) < 0.5
+    heavy, _, count = ran.stdout.splitlines()[-1].rpartition(" ")
+    assert heavy == "[]"
+    # Half as many again as there are: something else that is heavy comes with many.
+    assert int(count) < 450
