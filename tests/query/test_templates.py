@@ -1,20 +1,24 @@
 """Path templates: paths of one form are one endpoint in every question, and everything adds up as before."""
 
 import random
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
 
 from keytrail.errors import RequestError
+from keytrail.query import join
 from keytrail.query.ask import ask
 from keytrail.query.join import forget_templates
 from keytrail.query.question import parse
 from keytrail.query.records import Search, page
 from keytrail.query.request import ALL_TIME, Filter, Scope
-from keytrail.store.templates import Template, check, replace_templates
+from keytrail.store.client import Engine
+from keytrail.store.templates import Template, check, read_templates, replace_templates
 from tests.oracle.records import SECOND, Record
 from tests.oracle.strategies import ORGS
 from tests.query.shops import Shops, in_one
@@ -160,6 +164,33 @@ def test_what_is_taken_away_is_as_if_it_had_never_been(world: World) -> None:
     paths = Counter(record.path for record in world.mine if world.hits(record))
     assert {row["path"]: row["hits"] for row in world.ask(dimensions=["path"]).rows} != paths
     world.put(())
+    assert {row["path"]: row["hits"] for row in world.ask(dimensions=["path"]).rows} == paths
+
+
+def test_rules_that_are_changed_while_a_question_reads_them_count_for_the_next(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read, changed = threading.Event(), threading.Event()
+
+    def slowly(engine: Engine) -> list[Template]:
+        found = read_templates(engine)
+        read.set()
+        assert changed.wait(30)
+        return found
+
+    with ThreadPoolExecutor(2) as pool, monkeypatch.context() as patch:
+        forget_templates(world.engine)
+        patch.setattr(join, "read_templates", slowly)
+        before = pool.submit(world.ask, dimensions=["path"])
+        assert read.wait(30)
+        replace_templates(world.engine, world.org, [])
+        # It may wait for the reading, or be quicker than that.
+        forgotten = pool.submit(forget_templates, world.engine)
+        wait([forgotten], timeout=0.2)
+        changed.set()
+        for one in (before, forgotten):
+            one.result(30)
+    paths = Counter(record.path for record in world.mine if world.hits(record))
     assert {row["path"]: row["hits"] for row in world.ask(dimensions=["path"]).rows} == paths
 
 

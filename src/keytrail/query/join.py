@@ -1,5 +1,6 @@
 """Read what a question needs of the directory of consumers, path templates and the store, before it is planned."""
 
+import threading
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -27,6 +28,8 @@ MOST_LOOKED_UP: Final = 1_000
 FRESH_SECONDS: Final = 1.0
 """For so long path templates are not read again: nearly every question needs them, and another server changes them."""
 
+_reading = threading.Lock()
+"""Held from before templates are read until they are kept, so that nothing older is kept after a change."""
 _read: WeakKeyDictionary[Engine, tuple[float, tuple[Template, ...]]] = WeakKeyDictionary()
 
 _callers_since: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
@@ -57,17 +60,19 @@ def _since(engine: Engine) -> int:
 
 def _rules(engine: Engine) -> tuple[Template, ...]:
     """The path templates of all organisations, at most `FRESH_SECONDS` old."""
-    now = time.monotonic()
-    read_at, rules = _read.get(engine, (0.0, ()))
-    if not read_at or now - read_at > FRESH_SECONDS:
-        rules = tuple(read_templates(engine))
-        _read[engine] = (now, rules)
-    return rules
+    with _reading:
+        now = time.monotonic()
+        read_at, rules = _read.get(engine, (0.0, ()))
+        if not read_at or now - read_at > FRESH_SECONDS:
+            rules = tuple(read_templates(engine))
+            _read[engine] = (now, rules)
+        return rules
 
 
 def forget_templates(engine: Engine) -> None:
     """Read the path templates again for the next question: they were changed here."""
-    _read.pop(engine, None)
+    with _reading:
+        _read.pop(engine, None)
 
 
 def _directory(engine: Engine, query: Query) -> Directory:
