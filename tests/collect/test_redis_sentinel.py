@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import redis
 
@@ -17,12 +19,12 @@ def test_failover(own_servers: Servers) -> None:
     sentinel = own_servers.start_sentinel(master.port, "main", "sentinel auth-pass main pw", "requirepass spw")
     admin = redis.Redis(port=replica.port, password="pw", protocol=2)
     wait_for(lambda: admin.info("replication").get("master_link_status") == "up", what="replica")
-    watch = redis.Redis(port=sentinel.port, password="spw", protocol=2)
+    watch: Any = redis.Redis(port=sentinel.port, password="spw", protocol=2)
     # Through INFO, as redis-py checks the shape of Sentinel's own commands.
-    wait_for(lambda: watch.info("sentinel")["master0"]["slaves"] == 1, seconds=30, what="sentinel")
+    wait_for(lambda: watch.info("sentinel")["master0"]["slaves"] == 1, what="sentinel")
 
     target = parse_redis_url(f"redis+sentinel://:pw@127.0.0.1:{sentinel.port}/main/2")
-    client = connect(target, sentinel_password="spw", timeout_seconds=1, connect_timeout_seconds=1)
+    client = connect(target, sentinel_password="spw")
     source = Source(client, name="s", owner="o", store_id="s", most_in_chunk=2, fewest_in_chunk=1)
     with pytest.raises((AccessDenied, SourceUnavailable)) as caught:
         connect(target, sentinel_password="wr0ng", retries=0)
@@ -39,9 +41,10 @@ def test_failover(own_servers: Servers) -> None:
     assert source.read(batch) == records[:2]
     batch = source.advance(batch, 2)
     assert batch is not None
-    assert client.wait(1, 5_000) == 1
+    wait_for(lambda: client.wait(1, 1_000) == 1, what="a replica that has it all")
 
     master.stop()
+    watch.execute_command("SENTINEL", "SET", "main", "down-after-milliseconds", "400")
 
     def goes_on() -> bool:
         assert batch is not None
@@ -51,7 +54,7 @@ def test_failover(own_servers: Servers) -> None:
             return False
         return True
 
-    wait_for(goes_on, what="failover", seconds=30)
+    wait_for(goes_on, what="failover")
     wait_for(lambda: admin.info("replication")["role"] == "master")
     assert source.read(batch) == records[2:4], "scripts are loaded again, state and lease have moved along"
     batch = source.advance(batch, 2)
