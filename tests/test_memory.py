@@ -11,8 +11,10 @@ from keytrail import memory
 pytestmark = pytest.mark.skipif(not Path("/proc/self/smaps").exists(), reason="mappings are listed by Linux")
 
 _DROPPED = """
+import ctypes
 import sys
 from pathlib import Path
+from keytrail import memory
 from keytrail.memory import drop_code, give_back
 from keytrail.config import Store
 from keytrail.store.client import EmbeddedEngine
@@ -21,6 +23,10 @@ def resident():
     return int(Path("/proc/self/statm").read_text().split()[1]) * 4096
 
 engine = EmbeddedEngine(Path(sys.argv[1]), Store())
+# All of it is there, whatever a machine that is short of memory has dropped meanwhile.
+for start, end in memory._code("_chdb"):
+    for place in range(start, end, 4096):
+        ctypes.c_char.from_address(place).value
 before = resident()
 dropped = drop_code("_chdb")
 after = resident()
@@ -34,9 +40,9 @@ print(dropped, before - after, drop_code("no such library"))
 def test_the_code_of_the_engine_is_let_go_of_and_still_runs(tmp_path: Path) -> None:
     ran = subprocess.run([sys.executable, "-c", _DROPPED, str(tmp_path)], check=True, capture_output=True, text=True)
     dropped, less, nothing = map(int, ran.stdout.split())
-    # The code has 370 MB, of which loading it touches more than 50.
+    # The code has 370 MB; what other threads of the engine run meanwhile comes back.
     assert dropped > 300_000_000
-    assert less > 50_000_000
+    assert less > 200_000_000
     assert nothing == 0
 
 

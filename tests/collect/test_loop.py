@@ -5,7 +5,7 @@ import random
 import signal
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from datetime import UTC, datetime, timedelta
 from functools import partial
 from pathlib import Path
@@ -16,7 +16,8 @@ import pytest
 from keytrail.cli.collecting import collecting
 from keytrail.collect import gaps, loop, rivals
 from keytrail.collect.chunks import chunk_of
-from keytrail.collect.redis_url import TIMEOUT_SECONDS, parse_redis_url
+from keytrail.collect.frozen_batch import Sealed
+from keytrail.collect.redis_url import RETRIES, TIMEOUT_SECONDS, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import StoreLimited
 from keytrail.store.tables import BATCHES, RAW
@@ -53,19 +54,28 @@ def ready(running: Product) -> tuple[int, str]:
 def test_records_are_visible_within_two_seconds(own_servers: Servers, tmp_path: Path) -> None:
     server = own_servers.start()
     client = server.client()
-    delays: list[timedelta] = []
     with collector(tmp_path, server) as running:
-        for number in range(3):
-            pushed = datetime.now(UTC)
-            push(client, number * 100, 100)
-            wait_for(lambda n=number: stored(running) == (n + 1) * 100, what="records")  # type: ignore[misc]
-            delays.append(datetime.now(UTC) - pushed)
-        # The best of some: other work on the machine only makes it slower.
-        assert min(delays) < timedelta(seconds=2)
-        # And what is told of it follows.
         state = running.parts.collectors[0].state
+        pushed = datetime.now(UTC)
+
+        def in_time() -> bool:
+            """Push when a sealing has just missed it: what comes at any other moment is seen sooner."""
+            nonlocal pushed
+            missed, count = state.sealed_at, stored(running)
+            wait_for(lambda: state.sealed_at != missed, what="sealing")
+            began, sealed = state.looked_at, state.sealed_at
+            assert began is not None
+            assert sealed is not None
+            pushed = datetime.now(UTC)
+            push(client, count, 100)
+            wait_for(lambda: stored(running) == count + 100, what="records")
+            return began < sealed and datetime.now(UTC) - began < timedelta(seconds=2)
+
+        # The best of some: other work on the machine only makes it slower.
+        wait_for(in_time, what="records within two seconds")
+        # And what is told of it follows.
         wait_for(lambda: state.complete_through is not None and state.complete_through >= pushed, what="coverage")
-        assert ready(running)[0] == 200
+        wait_for(lambda: ready(running)[0] == 200, what="readiness")
         path = "/api/activity/keys/endpoint/k/01/09/2026/01/12/2026"
         header = running.http.get(path, headers={"Authorization": ADMIN}).headers["Keytrail-Coverage"]
         assert header.startswith("complete-through=20")
@@ -91,15 +101,14 @@ def test_the_breaker_stops_and_goes_on_when_closed(own_servers: Servers, tmp_pat
     client.rpush(PLAIN, *[b"\xc1"] * 60, *[encoded(number, PLAIN) for number in range(50)])
     with collector(tmp_path, server) as running:
         one = running.parts.collectors[0]
-        wait_for(lambda: bool(one.breaker.reason), what="tripped breaker")
+        wait_for(lambda: "could not be decoded" in ready(running)[1], what="tripped breaker")
         push(client, 100, 10)
-        time.sleep(1.5)
+        # Sealing goes on, as the time to live is running, and each sealing wakes who would store.
+        wait_for(lambda: client.llen(PLAIN) == 0, what="sealing")
+        time.sleep(0.3)
         assert stored(running) == 0
         assert one.source.rejects(PLAIN) == []
-        assert client.llen(PLAIN) == 0, "sealing goes on: the time to live is running"
-        status, said = ready(running)
-        assert status == 503
-        assert "could not be decoded" in said
+        assert ready(running)[0] == 503
         one.breaker._share = 0.9  # as after a change of the settings
         one.breaker.close()
         wait_for(lambda: stored(running) == 60, what="records after closing")
@@ -131,7 +140,7 @@ def test_the_cap_stops_sealing_and_is_said(
         status, said = ready(running)
         assert status == 503
         assert "held in Redis" in said
-        time.sleep(1)
+        wait_for(lambda: one.gaps.present() is not None, what="gap that lasts")
         assert client.llen(PLAIN) == 10, "left where it is"
         one.breaker._share = 0.9  # as after a change of the settings
         one.breaker.close()
@@ -140,8 +149,11 @@ def test_the_cap_stops_sealing_and_is_said(
         wait_for(lambda: ready(running)[0] == 200, what="readiness")
 
 
-@pytest.mark.parametrize("seconds", [6, pytest.param(60, marks=pytest.mark.long)])
-def test_redis_is_killed_and_comes_back(seconds: int, own_servers: Servers, tmp_path: Path) -> None:
+@pytest.mark.parametrize("seconds", [0, pytest.param(60, marks=pytest.mark.long)])
+def test_redis_is_killed_and_comes_back(
+    seconds: int, own_servers: Servers, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gaps, "SHORTEST", timedelta(seconds=1))  # of what is noted as a gap
     durable = ("--appendonly", "yes", "--appendfsync", "always")
     server = own_servers.start(*durable)
     with collector(tmp_path / "data", server) as running:
@@ -152,15 +164,15 @@ def test_redis_is_killed_and_comes_back(seconds: int, own_servers: Servers, tmp_
         began = time.monotonic()
         assert ready(running)[0] == 200
         assert running.http.get("/metrics").status_code == 200
-        assert time.monotonic() - began < TIMEOUT_SECONDS, "Redis is not asked for an answer"
+        # Whoever asks Redis now waits for each of its tries.
+        assert time.monotonic() - began < TIMEOUT_SECONDS * (RETRIES + 1), "Redis is not asked for an answer"
         server.process.send_signal(signal.SIGCONT)
         server.stop()
         time.sleep(seconds)
-        status, said = ready(running)
-        assert status == 503
-        assert "seal" in said
+        wait_for(lambda: "seal" in ready(running)[1], what="trouble")
+        assert ready(running)[0] == 503
         assert running.http.get("/metrics").status_code == 200
-        assert running.parts.collectors[0].gaps.present() is not None
+        wait_for(lambda: running.parts.collectors[0].gaps.present() is not None, what="gap that lasts")
         revived = again(own_servers, server, *durable)
         push(revived.client(), 100, 100)
         wait_for(lambda: stored(running) == 200, what="records afterwards")
@@ -185,7 +197,7 @@ def test_a_term_at_any_moment_loses_nothing_and_leaves_no_lease(own_servers: Ser
             process.until_it_collects()
             time.sleep(chance.uniform(0, 1.5))
             process.terminate()
-            assert process.wait(30) == 0
+            assert process.wait(120) == 0
             process.kill()
             now = time.time() * 1000
             for key in client.scan_iter("keytrail:*"):
@@ -252,17 +264,26 @@ def test_a_list_that_shrinks_has_a_competing_reader(
     client = own_servers.start().client()
     pushed = popped = 0
     with collector(tmp_path, own_servers.running[0]) as running:
+        source = running.parts.collectors[0].source
+        seal = source.seal
 
-        def noticed() -> bool:
-            nonlocal pushed, popped
-            for _ in range(5):
+        def seal_what_is_left() -> list[Sealed]:
+            """It pops between a look at the lists and the sealing that follows."""
+            nonlocal popped
+            popped += len(client.lpop(PLAIN, 50) or ())
+            return seal()
+
+        monkeypatch.setattr(source, "seal", seal_what_is_left)
+
+        def noticed(times: int) -> bool:
+            nonlocal pushed
+            if not client.exists(PLAIN):
                 push(client, pushed, 200)
                 pushed += 200
-                popped += sum(client.lpop(PLAIN) is not None for _ in range(150))
-            return running.query("SELECT DISTINCT cause FROM gaps") == [("competing_reader",)]
+            return running.query(f"SELECT count() >= {times} FROM gaps") == [(1,)]
 
-        wait_for(noticed, what="gap")
-        wait_for(lambda: noticed() and running.query("SELECT count() FROM gaps")[0][0] > 1, what="second note of it")
+        wait_for(partial(noticed, 1), what="gap")
+        wait_for(partial(noticed, 2), what="second note of it")
         wait_for(lambda: stored(running) == pushed - popped, what="what was left")
         answer = running.http.get("/api/v1/pipeline", headers={"Authorization": ADMIN}).json()
         assert [gap["cause"] for gap in answer["gaps"]] == ["competing_reader"], "it went on: one gap"
@@ -301,7 +322,7 @@ def test_a_token_without_its_rows_is_counted(own_servers: Servers, tmp_path: Pat
 # One adds up until it is cut off, the other makes a million rows into objects of the interpreter.
 SLOW = "SELECT sum(sipHash64(number)) FROM numbers(1000000000000)"
 HUGE = "SELECT number, toString(number), toString(number + 1) FROM numbers(1000000)"
-SECONDS = 4
+SECONDS = 3
 
 
 def test_slow_and_huge_queries_do_not_delay_sealing(own_servers: Servers, tmp_path: Path) -> None:
@@ -309,15 +330,22 @@ def test_slow_and_huge_queries_do_not_delay_sealing(own_servers: Servers, tmp_pa
     with collector(tmp_path, own_servers.running[0]) as running, ThreadPoolExecutor() as pool:
         statements = [HUGE, *[SLOW] * (running.parts.settings.store.readers - 1)]
         ask = partial(running.parts.engine.query, limits={"max_execution_time": SECONDS})
-        began = time.monotonic()
-        queries = [pool.submit(ask, sql) for sql in statements]
-        number = 0
-        while not all(query.done() for query in queries):
-            push(client, number * 50, 50)
-            number += 1
-            # Sealing is due once a second, and must not wait for any of them.
+        tries = 0
+
+        def sealed_beside_them() -> bool:
+            """Sealing is due once a second, and must not wait for any of them."""
+            nonlocal tries
+            began = time.monotonic()
+            queries = [pool.submit(ask, sql) for sql in statements]
+            push(client, tries * 50, 50)
+            tries += 1
             wait_for(lambda: client.llen(PLAIN) == 0, what="sealing")
-        assert time.monotonic() - began >= SECONDS, "nothing was slow"
-        assert number > 1, "the first was sealed when they had ended"
-        assert isinstance(queries[-1].exception(), StoreLimited)
-        wait_for(lambda: stored(running) == number * 50, what="records")
+            beside = not any(query.done() for query in queries[1:])
+            wait(queries)
+            assert isinstance(queries[-1].exception(), StoreLimited)
+            assert time.monotonic() - began >= SECONDS, "nothing was slow"
+            return beside
+
+        # The best of some: other work on the machine may keep a sealing for longer than they take.
+        wait_for(sealed_beside_them, what="sealing while queries run")
+        wait_for(lambda: stored(running) == tries * 50, what="records")

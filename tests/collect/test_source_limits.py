@@ -177,10 +177,10 @@ def test_at_the_memory_limit_records_are_still_sealed_and_drained(own_servers: S
         batch = taken(source)
         source.renew(batch)
         batch = source.fresh_token(batch, "fresh")
-        assert source.release(batch)
         others = taken(source)
         assert others.count == 10
         assert source.advance(others, 10) is None
+        assert source.release(batch)
         batch = taken(source)
         assert source.read(batch) == records[:500]
         following = source.advance(batch, 500, [Rejection(3, "r", "d")])

@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import random
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -11,6 +13,7 @@ from keytrail.collect.source import Source
 from keytrail.collect.source_keys import list_names, new_batch_id
 from keytrail.errors import LeaseLost
 from tests.collect.conftest import PLAIN, MakeSource
+from tests.collect.redis_servers import wait_for
 
 
 def push(raw: Any, count: int, source: str = PLAIN, size: int = 8, start: int = 0) -> list[bytes]:
@@ -66,10 +69,12 @@ def test_every_list_is_sealed_and_comes_out_as_it_was(raw: Any, source: Source) 
 
 def test_a_sealed_list_never_expires(raw: Any, source: Source) -> None:
     push(raw, 5)
-    raw.pexpire(PLAIN, 400)
+    raw.pexpire(PLAIN, 60_000)
     (sealed,) = source.seal()
-    assert 0 < sealed.ttl_ms <= 400
-    time.sleep(0.5)
+    assert 0 < sealed.ttl_ms <= 60_000
+    keys = source.keys[PLAIN]
+    of_batch = keys.frozen(sealed.batch_id), keys.state(sealed.batch_id), keys.leases, keys.totals, keys.stores
+    assert [raw.pttl(key) for key in of_batch] == [-1] * 5, "each is there and has no time to live"
     assert len(drain(source)[PLAIN]) == 5
 
 
@@ -99,7 +104,7 @@ def test_lists_of_another_type_do_not_disturb(raw: Any, source: Source) -> None:
 
 
 def test_the_list_that_dies_first_is_sealed_first(raw: Any, source: Source) -> None:
-    for number, ttl in enumerate([50_000, 5_000, None, 20_000]):
+    for number, ttl in enumerate([500_000, 50_000, None, 200_000]):
         push(raw, 1, f"{PLAIN}_{number}")
         if ttl:
             raw.pexpire(f"{PLAIN}_{number}", ttl)
@@ -169,7 +174,6 @@ def test_several_batches_of_one_list_oldest_first(raw: Any, source: Source) -> N
     for number in range(5):
         pushed += push(raw, 3, start=10 * number)
         source.seal()
-        time.sleep(0.002)
     assert source.backlog()[0].batches == 5
     assert drain(source)[PLAIN] == pushed
     backlog = source.backlog()[0]
@@ -177,18 +181,33 @@ def test_several_batches_of_one_list_oldest_first(raw: Any, source: Source) -> N
 
 
 def test_take_leases_expire_by_the_redis_clock(raw: Any, make_source: MakeSource) -> None:
-    one, two = make_source(lease_seconds=0.3), make_source(lease_seconds=0.3)
+    one, two, brief = (make_source(lease_seconds=seconds) for seconds in (60, 60, 0.1))
     push(raw, 3)
     one.seal()
-    first = taken(one)
+
+    def ends_after(seconds: float, act: Callable[[], Any]) -> Any:
+        """What was asked of Redis, whose lease ends so long after the moment at which Redis did it."""
+        began = one.time_ms()
+        done = act()
+        ((_, deadline),) = raw.zrange(one.keys[PLAIN].leases, 0, -1, withscores=True)
+        assert began + seconds * 1000 <= deadline <= one.time_ms() + seconds * 1000
+        return done
+
+    first = ends_after(60, partial(taken, one))
     assert (first.attempt, first.takes) == (1, 1)
     assert two.take() is None
-    time.sleep(0.2)
-    one.renew(first)
-    time.sleep(0.2)
+    ends_after(60, partial(one.renew, first))
     assert two.take() is None
-    time.sleep(0.2)
-    second = taken(two)
+    ends_after(0.1, partial(brief.renew, first))
+    found: list[Batch] = []
+
+    def taken_over() -> bool:
+        if batch := two.take():
+            found.append(batch)
+        return bool(found)
+
+    wait_for(taken_over, what="end of the lease")
+    (second,) = found
     assert (second.id, second.attempt, second.takes, second.offset) == (first.id, 2, 2, 0)
     for call in (
         lambda: one.renew(first),
@@ -346,12 +365,14 @@ def test_free_leases_of_the_dead_only(raw: Any, make_source: MakeSource) -> None
 def test_another_stores_batches_are_reported_and_never_touched(raw: Any, make_source: MakeSource) -> None:
     foreign, ours = make_source(store_id="foreign"), make_source()
     push(raw, 3)
+    began = ours.time_ms()
     foreign.seal()
+    ended = ours.time_ms()
     assert ours.take() is None
     assert ours.backlog() == []
     (seen,) = ours.foreign_batches()
     assert (seen.list_name, seen.store_id, seen.batches) == (PLAIN, "foreign", 1)
-    assert abs(seen.last_seal_ms - time.time() * 1000) < 5_000
+    assert began <= seen.last_seal_ms <= ended
     expire_leases(raw, foreign)
     assert ours.take() is None
     assert len(drain(foreign)[PLAIN]) == 3

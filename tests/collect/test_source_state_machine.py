@@ -28,7 +28,7 @@ from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import LeaseLost
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Servers, connect
+from tests.collect.redis_servers import Server, connect
 
 LISTS = (PLAIN, f"{PLAIN}_3", f"{PLAIN}_protobuf")
 WORKERS = 3
@@ -303,8 +303,8 @@ def run(port: int, examples: int, breaks: tuple[str, str, str] | None = None) ->
 
 @pytest.mark.usefixtures("repeatable")
 @pytest.mark.parametrize("examples", [40, pytest.param(600, marks=pytest.mark.long)])
-def test_protocol(examples: int, own_servers: Servers) -> None:
-    run(own_servers.start().port, examples)
+def test_protocol(examples: int, redis_server: Server) -> None:
+    run(redis_server.port, examples)
 
 
 BREAKS = {
@@ -351,12 +351,12 @@ def steps(machine: Protocol, name: str) -> None:
 @pytest.mark.usefixtures("repeatable")
 @pytest.mark.parametrize("name", BREAKS)
 @pytest.mark.parametrize("broken", [False, True])
-def test_a_broken_script_loses_records(name: str, broken: bool, own_servers: Servers) -> None:
+def test_a_broken_script_loses_records(name: str, broken: bool, redis_server: Server) -> None:
     """Driven by hand, as random runs come by these orders of steps only now and then."""
     script, sound, _ = BREAKS[name]
     assert script_text(script).count(sound) == 1
     breaks = BREAKS[name] if broken else None
-    machine = type("Machine", (Protocol,), {"port": own_servers.start().port, "breaks": breaks})()
+    machine = type("Machine", (Protocol,), {"port": redis_server.port, "breaks": breaks})()
     try:
         if broken:
             with pytest.raises(Lost):
@@ -372,7 +372,7 @@ def test_a_broken_script_loses_records(name: str, broken: bool, own_servers: Ser
 @pytest.mark.long
 @pytest.mark.usefixtures("repeatable")
 @pytest.mark.parametrize("name", ["late seal", "no rejects"])
-def test_the_machine_is_able_to_fail(name: str, own_servers: Servers) -> None:
+def test_the_machine_is_able_to_fail(name: str, redis_server: Server) -> None:
     """By a record's loss, not by some other error; of two faults that it finds within seconds."""
     with pytest.raises(Lost):
-        run(own_servers.start().port, 1_000, BREAKS[name])
+        run(redis_server.port, 1_000, BREAKS[name])
