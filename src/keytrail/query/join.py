@@ -28,8 +28,9 @@ MOST_LOOKED_UP: Final = 1_000
 FRESH_SECONDS: Final = 1.0
 """For so long path templates are not read again: nearly every question needs them, and another server changes them."""
 
-_reading = threading.Lock()
-"""Held from before templates are read until they are kept, so that nothing older is kept after a change."""
+_keeping = threading.Lock()
+_forgotten: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
+"""How often the templates of an engine were changed here: what was read before the last time is not kept."""
 _read: WeakKeyDictionary[Engine, tuple[float, tuple[Template, ...]]] = WeakKeyDictionary()
 
 _callers_since: WeakKeyDictionary[Engine, int] = WeakKeyDictionary()
@@ -60,18 +61,24 @@ def _since(engine: Engine) -> int:
 
 def _rules(engine: Engine) -> tuple[Template, ...]:
     """The path templates of all organisations, at most `FRESH_SECONDS` old."""
-    with _reading:
-        now = time.monotonic()
+    now = time.monotonic()
+    with _keeping:
         read_at, rules = _read.get(engine, (0.0, ()))
-        if not read_at or now - read_at > FRESH_SECONDS:
-            rules = tuple(read_templates(engine))
-            _read[engine] = (now, rules)
+        forgotten = _forgotten.get(engine, 0)
+    if read_at and now - read_at <= FRESH_SECONDS:
         return rules
+    # Without the lock: where a server does not answer, questions wait for it side by side.
+    rules = tuple(read_templates(engine))
+    with _keeping:
+        if _forgotten.get(engine, 0) == forgotten:
+            _read[engine] = (now, rules)
+    return rules
 
 
 def forget_templates(engine: Engine) -> None:
     """Read the path templates again for the next question: they were changed here."""
-    with _reading:
+    with _keeping:
+        _forgotten[engine] = _forgotten.get(engine, 0) + 1
         _read.pop(engine, None)
 
 
