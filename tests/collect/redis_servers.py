@@ -96,7 +96,8 @@ class Server:
 
     def client(self) -> Any:
         """A client as the gateway's; untyped, as redis-py's types name both shapes of every reply."""
-        return redis.Redis(port=self.port, protocol=2)
+        # Longer than any machine keeps it waiting: after a timeout the client would push once more.
+        return redis.Redis(port=self.port, protocol=2, socket_timeout=60)
 
     def stop(self) -> None:
         if self.process.poll() is None:

@@ -159,8 +159,8 @@ def test_too_many_records(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("item", ["{}", "0", "[]", '"",""'])
 def test_a_bomb_of_records_is_not_told_apart(item: str) -> None:
-    """Millions of tiny items, none of which may be held beside the body."""
-    bomb = b"[" + f"{item},".encode() * 2_000_000 + b"{}]"
+    """Hundreds of thousands of tiny items, none of which may be held beside the body."""
+    bomb = b"[" + f"{item},".encode() * 400_000 + b"{}]"
     tracemalloc.start()
     try:
         with pytest.raises(RequestError, match=r"^body: "):
