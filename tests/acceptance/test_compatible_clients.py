@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from keytrail.web.auth import hash_token
-from tests.cli.command import run, server
+from tests.cli.command import SECONDS, run, server
 
 CAPTURES = Path(__file__).parents[1] / "captures" / "msgpack"
 ORG = "5e9d9544a1dcd60001d0ed20"
@@ -43,7 +43,7 @@ def get(address: str, target: str, *headers: str) -> tuple[int, Any]:
     """Status and JSON of a request whose lines stand on the wire as they stand here."""
     where = urlsplit(address)
     lines = [f"GET {target} HTTP/1.1", f"Host: {where.netloc}", "Connection: close", *headers, "", ""]
-    with socket.create_connection((where.hostname, where.port), 10) as connection:
+    with socket.create_connection((where.hostname, where.port), SECONDS) as connection:
         connection.sendall("\r\n".join(lines).encode())
         answer = b"".join(iter(lambda: connection.recv(65536), b""))
     head, _, body = answer.partition(b"\r\n\r\n")

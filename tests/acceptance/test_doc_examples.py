@@ -6,12 +6,13 @@ import re
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 
 from keytrail.web.auth import hash_token
-from tests.cli.command import run, server
+from tests.cli.command import SECONDS, run, server
 
 ROOT = Path(__file__).parents[2]
 CAPTURE = ROOT / "tests" / "captures" / "msgpack" / "records.ndjson.gz"
@@ -24,6 +25,7 @@ EVERYTHING = re.compile(r"/api/v1/(?:rejects|prune|verify|backup|erase|rebuild|o
 RECORD = {"timestamp": "2026-11-23T12:00:00Z", "org_id": ORG, "api_key": "7f3c3ca87376cabe", "response_code": 200}
 # What `keytrail import` sends, and nobody by hand.
 NOT_BY_HAND = {"/api/v1/imports/{batch}/{offset}"}
+HTTPX: dict[str, Any] = {"trust_env": False, "timeout": SECONDS}
 COMPATIBLE = re.compile(r"/api/(?:activity|usage|errors|logs)")
 
 
@@ -67,7 +69,7 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, 
     )
     with server(home / "data", home, settings=entries) as (_, url):
         assert run("import", "--data", home / "data", CAPTURE, home=home).status == 0
-        found = httpx.get(f"{url}/api/v1/requests?limit=1", headers={"Authorization": TOKENS[ORG]})
+        found = httpx.get(f"{url}/api/v1/requests?limit=1", headers={"Authorization": TOKENS[ORG]}, **HTTPX)
         row = found.json()["data"][0]["id"]
         (home / "records.ndjson").write_text(json.dumps(RECORD) + "\n", encoding="utf-8")
         yield {**os.environ, "SERVER": url.removeprefix("http://"), "ID": row, "HOME": str(home)}
@@ -84,7 +86,7 @@ def test_examples_of_the_documentation(environment: dict[str, str]) -> None:
             env={**environment, "TOKEN": TOKENS["*" if EVERYTHING.match(path) else ORG]},
             capture_output=True,
             check=False,
-            timeout=60,
+            timeout=SECONDS,
         )
         told = (command, ran.stdout[:1000], ran.stderr)
         assert ran.returncode == 0, told
@@ -93,7 +95,7 @@ def test_examples_of_the_documentation(environment: dict[str, str]) -> None:
 
 
 def test_every_endpoint_has_an_example(environment: dict[str, str]) -> None:
-    described = httpx.get(f"http://{environment['SERVER']}/openapi.json").json()["paths"]
+    described = httpx.get(f"http://{environment['SERVER']}/openapi.json", **HTTPX).json()["paths"]
     own = {
         (method.upper(), path)
         for path, methods in described.items()

@@ -66,6 +66,8 @@ def run(*arguments: object, home: Path, stdin: bytes = b"", **more: str) -> Ran:
         with (
             contextlib.redirect_stdout(out),
             contextlib.redirect_stderr(err),
+            # A busy server may take long to say that it lives.
+            patch("keytrail.cli.reach._ALIVE_SECONDS", SECONDS),
             patch.object(sys, "argv", ["keytrail", *map(str, arguments)]),
             patch.object(sys, "stdin", io.TextIOWrapper(io.BytesIO(stdin))),
             patch.dict(os.environ, environment(home, COLUMNS="200", **more), clear=True),

@@ -13,7 +13,7 @@ import pytest
 from keytrail.web.auth import hash_token
 from keytrail.web.local import SOCKET_NAME
 from tests.cli.captures import ORG, OTHER_ORG, lines_of, path_of, text
-from tests.cli.command import Process, Ran, run, server
+from tests.cli.command import SECONDS, Process, Ran, run, server
 
 GOOD = lines_of()
 DAYS = ("--from", "2026-11-23", "--to", "2026-11-23", "--format", "json")
@@ -41,9 +41,13 @@ class Running:
         more = {"KEYTRAIL_CLI_TOKEN": token} if token else {}
         return run(*arguments, "--url", self.url, "--data", "/nonexistent", home=self.home, stdin=stdin, **more)
 
+    def http(self) -> httpx.Client:
+        """Asks with a token for everything."""
+        return httpx.Client(base_url=self.url, headers={"Authorization": "admin"}, trust_env=False, timeout=SECONDS)
+
     def records(self) -> int:
         """Records in the store."""
-        with httpx.Client(base_url=self.url, headers={"Authorization": "admin"}, trust_env=False) as client:
+        with self.http() as client:
             return sum(item["records"] for item in client.get("/api/v1/organisations").json()["data"])
 
 
@@ -177,7 +181,7 @@ def test_no_server_at_the_address(running: Running, url: str) -> None:
 
 @pytest.mark.parametrize("offset", ["-1", str(2**32), str(2**32 - 1), "x"])
 def test_places_that_no_line_has(running: Running, offset: str) -> None:
-    with httpx.Client(base_url=running.url, headers={"Authorization": "admin"}, trust_env=False) as client:
+    with running.http() as client:
         answer = client.post(f"/api/v1/imports/abc/{offset}", content=text(GOOD[:2]))
     assert (answer.status_code, "offset" in answer.json()["Message"]) == (400, True)
 

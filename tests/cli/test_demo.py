@@ -9,7 +9,7 @@ from typing import Any
 
 import httpx
 
-from tests.cli.command import process
+from tests.cli.command import SECONDS, process
 from tests.collect.redis_servers import wait_for
 
 
@@ -18,7 +18,7 @@ def ask(command: str) -> Any:
     curl, option, header, url = shlex.split(command)
     assert (curl, option) == ("curl", "-H")
     name, value = header.split(": ")
-    return httpx.get(url, headers={name: value}, trust_env=False).raise_for_status().json()
+    return httpx.get(url, headers={name: value}, trust_env=False, timeout=SECONDS).raise_for_status().json()
 
 
 def test_short_demo(tmp_path: Path) -> None:
@@ -31,11 +31,13 @@ def test_short_demo(tmp_path: Path) -> None:
         token = running.until(r"signs in with the token (\S+)\n")[1]
         running.until("Ctrl-C ends it")
         assert link.startswith(address)
-        answer = httpx.get(link, headers={"X-Forwarded-Proto": "https"}, trust_env=False)
+        answer = httpx.get(link, headers={"X-Forwarded-Proto": "https"}, trust_env=False, timeout=SECONDS)
         # Nobody who is not named is believed to be a proxy.
         assert (answer.status_code, "Secure" in answer.headers["set-cookie"]) == (303, False)
         # A colleague has no link, but the token.
-        colleague = httpx.post(address + "/signin", data={"token": token, "next": "/changes"}, trust_env=False)
+        colleague = httpx.post(
+            address + "/signin", data={"token": token, "next": "/changes"}, trust_env=False, timeout=SECONDS
+        )
         assert (colleague.status_code, colleague.headers["location"]) == (303, "/changes")
         assert [path.name.startswith("keytrail-demo-") for path in temporary.iterdir()] == [True]
 

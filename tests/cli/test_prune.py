@@ -13,7 +13,7 @@ import msgpack
 import pytest
 
 from tests.cli.captures import lines_of
-from tests.cli.command import Ran, address_in, process
+from tests.cli.command import SECONDS, Ran, address_in, process
 
 Keytrail = Callable[..., Ran]
 # The capture is of 23 November 2026; one of its lines is moved to the first seconds of 2024.
@@ -81,7 +81,7 @@ def test_a_server_makes_room_by_itself_and_says_so(keytrail: Keytrail, tmp_path:
     ), ran
     at_once = "import keytrail.store.upkeep as u\nu.LOOK_EVERY = 0.1"
     with process("serve", "--port", 0, "--data", tmp_path / "data", home=tmp_path, code=at_once) as serving:
-        with httpx.Client(base_url=address_in(serving), trust_env=False) as client:
+        with httpx.Client(base_url=address_in(serving), trust_env=False, timeout=SECONDS) as client:
             answer = client.get("/readyz/collect")
             assert (answer.status_code, "less than retention.free_share" in answer.text) == (503, True)
         serving.until(r'"pruned".*\n')

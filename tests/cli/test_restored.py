@@ -8,7 +8,7 @@ from pathlib import Path
 import httpx
 
 from tests.cli.captures import lines_of
-from tests.cli.command import address_in, process, run
+from tests.cli.command import SECONDS, address_in, process, run
 from tests.collect.redis_servers import servers
 from tests.collect.redis_servers import wait_for as wait_until
 
@@ -19,7 +19,7 @@ AT_ONCE = "from datetime import timedelta\nimport keytrail.collect.gaps as g\ng.
 
 
 def stored(address: str) -> int:
-    with httpx.Client(base_url=address, trust_env=False) as client:
+    with httpx.Client(base_url=address, trust_env=False, timeout=SECONDS) as client:
         for line in client.get("/metrics").text.splitlines():
             if line.startswith("keytrail_records_stored_total{"):
                 return round(float(line.split()[-1]))

@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from keytrail.web.auth import hash_token
-from tests.cli.command import Process, Ran, address_in, own_port, process, server
+from tests.cli.command import SECONDS, Process, Ran, address_in, own_port, process, server
 from tests.collect.redis_servers import wait_for
 
 Keytrail = Callable[..., Ran]
@@ -24,14 +24,14 @@ def entry(token: str) -> str:
 def asked(url: str, token: str) -> int:
     """Status of a question with a token."""
     path = "/api/activity/keys/endpoint/k/1/1/2026/2/1/2026"
-    return httpx.get(url + path, headers={"Authorization": token}, trust_env=False).status_code
+    return httpx.get(url + path, headers={"Authorization": token}, trust_env=False, timeout=SECONDS).status_code
 
 
 def test_tokens_are_read_again_and_a_successor_takes_over(tmp_path: Path) -> None:
     file = tmp_path / "keytrail.toml"
     with server(tmp_path / "data", tmp_path, settings=entry("first"), port=own_port()) as (running, url):
         assert (asked(url, "first"), asked(url, "second")) == (200, 401)
-        assert httpx.get(url + "/readyz", trust_env=False).json() == {"status": "ok", "reasons": []}
+        assert httpx.get(url + "/readyz", trust_env=False, timeout=SECONDS).json() == {"status": "ok", "reasons": []}
         file.write_text(entry("second"), encoding="utf-8")
         wait_for(lambda: asked(url, "second") == 200)
         assert asked(url, "first") == 401
@@ -71,7 +71,7 @@ def test_one_time_link_on_a_terminal(tmp_path: Path) -> None:
             while not (found := re.search(r"Sign in once, within 15 minutes: (http://\S+)\r\n", said)):
                 said += os.read(ours, 65536).decode(errors="replace")
             link = found[1]
-            with httpx.Client(trust_env=False) as client:
+            with httpx.Client(trust_env=False, timeout=SECONDS) as client:
                 first = client.get(link, headers={"X-Forwarded-Proto": "https"})
                 assert (first.status_code, first.headers["location"]) == (303, "/")
                 # The proxy is believed, so the browser must not send the session in clear.
@@ -79,7 +79,7 @@ def test_one_time_link_on_a_terminal(tmp_path: Path) -> None:
                 session = {"Cookie": first.headers["set-cookie"].partition(";")[0]}
                 organisations = link.partition("/signin")[0] + "/api/v1/organisations"
                 assert client.get(organisations, headers=session).status_code == 200
-            assert httpx.get(link, trust_env=False).status_code == 401
+            assert httpx.get(link, trust_env=False, timeout=SECONDS).status_code == 401
             assert started.end(signal.SIGTERM) == 0
         finally:
             started.clear_up()

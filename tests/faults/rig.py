@@ -81,7 +81,7 @@ class Feed:
             for where, blobs in batches.items():
                 pipe.rpush(where, *blobs)
                 pipe.expire(where, 60, nx=True)
-            with contextlib.suppress(redis.ConnectionError):
+            with contextlib.suppress(redis.RedisError):
                 pipe.execute()
                 self.pushed.update(names)
                 self.poison += poison

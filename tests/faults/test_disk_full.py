@@ -4,7 +4,6 @@ import os
 import shutil
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,8 +71,7 @@ def test_a_full_disk(small: Path | None, tmp_path: Path) -> None:
             status, said = ready(running)
             assert status == 503
             assert "store" in said
-            time.sleep(1)
-            assert client.llen("analytics-tyk-system-analytics") == 0, "sealing goes on"
+            wait_for(lambda: client.llen("analytics-tyk-system-analytics") == 0, what="sealing, which goes on")
             path = "/api/activity/keys/endpoint/00000003/01/09/2026/01/12/2026"
             assert running.http.get(path, headers={"Authorization": ADMIN}).status_code == 200
             source = running.parts.collectors[0].source.name
@@ -82,8 +80,8 @@ def test_a_full_disk(small: Path | None, tmp_path: Path) -> None:
             faults = [one.text for one in collection_findings(shown, here=False) if not one.good]
             assert "store" in [text.split(":")[0] for text in faults]
             (small / "filler").unlink()
-            wait_for(lambda: waiting(client) == 0, what="what had waited")
-            wait_for(lambda: stored(running) == 20_500, what="records")
+            wait_for(lambda: waiting(client) == 0, 240, what="empty lists")
+            wait_for(lambda: stored(running) == 20_500, 240, what="records")
             assert running.query("SELECT uniqExact(raw_path) FROM requests") == [(20_500,)]
             assert running.query("SELECT sum(records) FROM by_key_day") == [(20_500,)]
             wait_for(lambda: ready(running)[0] == 200, what="readiness")

@@ -9,7 +9,7 @@ import pytest
 from keytrail.store.rebuild import differing
 from keytrail.store.tables import BATCHES, RAW, ROLLUPS
 from keytrail.web.auth import hash_token
-from tests.cli.command import Process, address_in, process
+from tests.cli.command import SECONDS, Process, address_in, process
 from tests.oracle.records import SECOND, Record, to_json
 from tests.product import product
 
@@ -41,7 +41,7 @@ client.Handles.insert = insert
 
 def send(started: Process) -> httpx.Response:
     headers = {"Authorization": "t", "Content-Type": "application/x-ndjson", "Idempotency-Key": "a body"}
-    with httpx.Client(base_url=address_in(started), trust_env=False, timeout=60) as client:
+    with httpx.Client(base_url=address_in(started), trust_env=False, timeout=SECONDS) as client:
         return client.post("/api/v1/ingest", content=BODY, headers=headers)
 
 

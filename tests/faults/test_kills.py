@@ -1,5 +1,6 @@
 """Collectors are killed at random moments; afterwards every record counts once."""
 
+import itertools
 import random
 import time
 from pathlib import Path
@@ -13,13 +14,18 @@ from tests.faults.rig import Feed, Reckoning, drain, exact, reckon, write_config
 pytestmark = pytest.mark.redis
 
 
+ENOUGH = 10_000
+"""Records that are pushed at least."""
+
+
 def random_kills(folder: Path, server: Server, kills: int, seed: int) -> tuple[Reckoning, Feed]:
     chance = random.Random(seed)
     config = write_config(folder, server.port)
     client = server.client()
     feed = Feed(client, rate=700)
     with feed.running():
-        for _ in range(kills):
+        # On a fast machine, too, enough is pushed meanwhile.
+        for _ in itertools.takewhile(lambda done: done < kills or len(feed.pushed) < ENOUGH, itertools.count()):
             process = Collecting(config)
             # Opening the store takes about as long as the rest of a life; some die in it.
             if chance.random() < 0.9:
@@ -33,7 +39,6 @@ def random_kills(folder: Path, server: Server, kills: int, seed: int) -> tuple[R
 
 def test_thirty_kills_at_random_moments(tmp_path: Path, valkey: Server) -> None:
     found, feed = random_kills(tmp_path, valkey, 30, seed=4)
-    assert len(feed.pushed) > 10_000
     exact(found, feed)
 
 

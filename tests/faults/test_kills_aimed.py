@@ -14,24 +14,25 @@ pytestmark = pytest.mark.redis
 AIMED = [point for point in POINTS for _ in range(1 + (point == "renaming"))]
 
 
-def aimed_kills(folder: Path, server: Server, rounds: int) -> tuple[Reckoning, Feed, int]:
+def aimed_kills(folder: Path, server: Server, rounds: int) -> tuple[Reckoning, Feed]:
     config = write_config(folder, server.port)
     client = server.client()
     feed = Feed(client, rate=500)
-    died = 0
     with feed.running():
         for number in range(rounds):
             for point in AIMED:
                 process = Collecting(config, point, 1 + number % 3)
-                died += process.wait(15) == -9
-                process.kill()
+                # Each gets there, however slow the machine is.
+                try:
+                    assert process.wait(120) == -9, point
+                finally:
+                    process.kill()
     drain(config, client)
-    return reckon(folder, feed), feed, died
+    return reckon(folder, feed), feed
 
 
 def test_kills_at_each_step(tmp_path: Path, valkey: Server) -> None:
-    found, feed, died = aimed_kills(tmp_path, valkey, 2)
-    assert died >= 13
+    found, feed = aimed_kills(tmp_path, valkey, 2)
     assert found.duplicate > 0, "who dies between storing and letting go leaves what comes again"
     assert found.phantoms > 0 or "renaming" not in AIMED
     exact(found, feed)
@@ -39,6 +40,5 @@ def test_kills_at_each_step(tmp_path: Path, valkey: Server) -> None:
 
 @pytest.mark.long
 def test_many_kills_at_each_step(tmp_path: Path, valkey: Server) -> None:
-    found, feed, died = aimed_kills(tmp_path, valkey, 9)
-    assert died >= 60
+    found, feed = aimed_kills(tmp_path, valkey, 9)
     exact(found, feed)
