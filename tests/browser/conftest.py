@@ -1,12 +1,18 @@
-"""One server on one store, and one browser, for all tests here."""
+"""One server on one store, and one browser, for all tests here.
+
+The server's time stands still, panels come with the page however long they took, and no page asks for anything anew by
+itself: what a test sees depends neither on when it runs nor on how fast the machine is. Tests of the coming and the
+refreshing say otherwise.
+"""
 
 import contextlib
+import math
 import shutil
 import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -22,9 +28,17 @@ from keytrail.demo.world import ORG_ID, build_world
 from keytrail.store.consumers import Link, replace_links
 from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.server import listen
+from keytrail.web.ui import render
 from tests.oracle.records import SECOND, Record, from_msgpack, to_json
 from tests.product import ADMIN, TOKEN, Product, product, token_entry
 
+NOW = datetime(2026, 9, 23, 15, 4, 5, 500_000, tzinfo=UTC)
+"""The present: a Wednesday afternoon, so that there is much traffic, and no month, day or hour ends near it."""
+EVERY = 10_000
+"""Milliseconds between two refreshes of a page."""
+_STILL = f"""const every = setInterval;
+setInterval = (work, after, ...more) => after === {EVERY} ? 0 : every(work, after, ...more);"""
+"""Keeps a page from refreshing itself: that comes between two looks now and then."""
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "build" / "screenshots"
 OTHER, OTHER_ORG = "a token of the other", "61f2b7c0a1dcd60001aa11b2"
 NOBODY = "a token without records"
@@ -45,7 +59,7 @@ PAGES = (
     *WITH_CHARTS, "consumers", "keys", "clients", "apis", "endpoints", "requests", "request", "pipeline", "components",
 )  # fmt: skip
 NEVER_EMPTY = ("components", "request", "consumer")
-PATIENCE = 30_000
+PATIENCE = 120_000
 """Milliseconds until what is waited for counts as missing: many times what it takes where nothing else runs."""
 expect.set_options(timeout=PATIENCE)
 _FLAGS = (
@@ -57,6 +71,14 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
+
+
+class Standing(datetime):
+    """A clock that stands."""
+
+    @classmethod
+    def now(cls, tz: tzinfo | None = None) -> "Standing":
+        return cls.fromtimestamp(NOW.timestamp(), tz)
 
 
 @dataclass(frozen=True)
@@ -140,6 +162,13 @@ class Seen:
             assert time.monotonic() < until, "a panel does not come"
             self.page.wait_for_timeout(20)
 
+    def chord(self, *keys: str) -> None:
+        """Press keys one after the other, so quickly that for the page no time passes."""
+        self.page.evaluate("() => { const at = performance.now(); performance.now = () => at; }")
+        for key in keys:
+            self.page.keyboard.press(key)
+        self.page.evaluate("() => { delete performance.now; }")
+
     def whole(self) -> None:
         """Have all panels come, as before printing, wherever they are."""
         self.page.evaluate("dispatchEvent(new Event('beforeprint'))")
@@ -151,7 +180,17 @@ Tab = Callable[..., Seen]
 
 
 @pytest.fixture(scope="package")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
+def _standing() -> Iterator[None]:
+    """The server's time stands still, and every panel comes with its page."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in ("instants", "query.kept", "web.ui.ask"):
+            patch.setattr(f"keytrail.{module}.datetime", Standing)
+        patch.setattr(render, "_WITH_THE_PAGE", {True: math.inf, False: math.inf})
+        yield
+
+
+@pytest.fixture(scope="package")
+def site(_standing: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     tokens = [
         token_entry(TOKEN, org=ORG_ID, permissions=["analytics", "logs"]),
         token_entry(OTHER, org=OTHER_ORG, permissions=["analytics", "logs"]),
@@ -159,7 +198,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         token_entry(NEWCOMER, org="a new organisation", permissions=["analytics", "logs"]),
         token_entry(ADMIN, org="*", permissions=["admin"]),
     ]
-    end = datetime.now(UTC)
+    end = NOW
     folder = tmp_path_factory.mktemp("store")
     with product(folder, tokens=tokens) as running:
         blobs = list(between(build_world(), start=end - timedelta(days=3), end=end, records=RECORDS))
@@ -247,6 +286,7 @@ def tab(site: Site, browser: Browser) -> Iterator[Tab]:
         if (token, scripts) not in kept:
             context = browser.new_context(java_script_enabled=scripts, reduced_motion="reduce")
             context.set_default_timeout(PATIENCE)
+            context.add_init_script(_STILL)
             signed_in(context, site, token)
             kept[token, scripts] = Seen(context.new_page(), site.address)
         seen = kept[token, scripts]
@@ -275,6 +315,7 @@ def opened(site: Site, browser: Browser) -> Iterator[Open]:
         width: int = 1280,
         theme: Literal["light", "dark"] = "light",
         scripts: bool = True,
+        refreshing: bool = False,
     ) -> Seen:
         context = browser.new_context(
             viewport={"width": width, "height": 900},
@@ -283,6 +324,8 @@ def opened(site: Site, browser: Browser) -> Iterator[Open]:
             reduced_motion="reduce",
         )
         context.set_default_timeout(PATIENCE)
+        if not refreshing:
+            context.add_init_script(_STILL)
         contexts.append(context)
         if token:
             signed_in(context, site, token)

@@ -110,6 +110,6 @@ def asked_by(command: str | None) -> Any:
     assert command
     *_, url, flag, body = shlex.split(command)
     assert flag == "-d"
-    answer = httpx.post(url, content=body, headers={"Authorization": TOKEN}, trust_env=False)
+    answer = httpx.post(url, content=body, headers={"Authorization": TOKEN}, trust_env=False, timeout=60)
     assert answer.status_code == 200
     return answer.json()

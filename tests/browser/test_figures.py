@@ -105,7 +105,7 @@ def test_the_command_of_a_panel_asks_the_api_the_same(site: Site, tab: Tab) -> N
         curl, _, token, _, _, url, data, body = shlex.split(command)
         assert (curl, token, data) == ("curl", "Authorization: $KEYTRAIL_TOKEN", "-d")
         assert url == f"{site.address}/api/v1/query"
-        answer = httpx.post(url, content=body, headers={"Authorization": TOKEN}, trust_env=False).json()
+        answer = httpx.post(url, content=body, headers={"Authorization": TOKEN}, trust_env=False, timeout=60).json()
         shown = [number(text) for text in seen.page.locator(f"#p-{panel} tbody td:nth-of-type(1)").all_inner_texts()]
         assert shown == [row["hits"] for row in answer["rows"]]
         assert shown

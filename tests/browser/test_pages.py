@@ -29,10 +29,9 @@ def test_page_with_data(paths: dict[str, str], tab: Tab, name: str) -> None:
     at_hand(seen)
 
 
-def test_a_phone_shows_what_tells_most_first(tab: Tab) -> None:
-    seen = tab("/keys?sort=-p99_latency")
+def test_a_phone_shows_what_tells_most_first(opened: Open) -> None:
+    seen = opened("/keys?sort=-p99_latency", width=PHONE["width"])
     page = seen.page
-    page.set_viewport_size(PHONE)  # type: ignore[arg-type]
     row = page.locator("#p-table tbody tr").first
     places = {
         column: row.locator(f"td[data-label='{column}']").bounding_box()

@@ -24,7 +24,7 @@ def proxy(behind: str) -> Starlette:
 
     async def forward(request: Request) -> Response:
         url = behind + "/" + request.scope["raw_path"].decode().removeprefix(PREFIX + "/")
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as client:
             asked = client.build_request(
                 request.method,
                 url + (f"?{request.url.query}" if request.url.query else ""),
@@ -80,8 +80,7 @@ def test_everything_is_under_the_path_of_the_proxy(site: Site, opened: Open, pub
     page.wait_for_url(f"{public}/keys/{key}?range=7d")
     seen.settled()
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
-    page.keyboard.press("g")
-    page.keyboard.press("k")
+    seen.chord("g", "k")
     page.wait_for_url(f"{public}/keys?range=7d")
     seen.settled()
     assert page.locator("#p-table tbody tr").count() == 50

@@ -2,10 +2,7 @@
 
 from playwright.sync_api import Page, Route
 
-from tests.browser.conftest import Open, Seen
-
-EVERY = 10_000
-"""Milliseconds between two refreshes."""
+from tests.browser.conftest import EVERY, Open, Seen
 
 
 def hide(page: Page, *, hidden: bool) -> None:
@@ -19,7 +16,7 @@ def hide(page: Page, *, hidden: bool) -> None:
 
 def watched(opened: Open) -> tuple[Seen, Page, list[str]]:
     """The overview under a clock of the test's own, and the panels that are asked for from then on."""
-    seen = opened(token="a-token-of-the-tests")
+    seen = opened(token="a-token-of-the-tests", refreshing=True)
     page = seen.page
     page.clock.install()
     seen.goto("/")
@@ -36,8 +33,9 @@ def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
     assert {"age", "figures", "traffic"} <= set(asked)
     # What is below the window waits until one gets there.
     assert "versions" not in asked
-    asked.clear()
     hide(page, hidden=True)
+    seen.settled()
+    asked.clear()
     page.clock.run_for(6 * EVERY)
     seen.settled()
     assert asked == []
@@ -46,6 +44,7 @@ def test_it_pauses_in_a_hidden_tab_and_when_switched_off(opened: Open) -> None:
         hide(page, hidden=False)
     seen.settled()
     page.locator("[data-refresh]").click()
+    seen.settled()
     asked.clear()
     page.clock.run_for(6 * EVERY)
     seen.settled()
@@ -62,6 +61,9 @@ def test_a_refresh_keeps_what_somebody_points_at(opened: Open) -> None:
     page.locator("#p-traffic h2").hover()
     # As an extension of the browser does it: it must not be written into what comes, which the page's policy forbids.
     page.locator("#h-latency").evaluate("one => { one.style.color = 'red'; }")
+    # The page's own time goes on while it is opened.
+    seen.settled()
+    asked.clear()
     with page.expect_request("**panel=latency"):
         page.clock.run_for(EVERY)
     seen.settled()
