@@ -6,10 +6,8 @@ import io
 import json
 import logging
 import os
-import random
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -191,20 +189,6 @@ def server(
     (home / "keytrail.toml").write_text(settings, encoding="utf-8")
     with process("serve", "--data", data, "--port", port, *arguments, home=home) as started:
         yield started, address_in(started)
-
-
-def own_port() -> int:
-    """A free port of those that the system gives to nobody who asks for any.
-
-    So nobody gets it between the end of a process that had it and the start of the next.
-    """
-    for _ in range(1_000):
-        port = random.randrange(20_000, 30_000)
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind(("127.0.0.1", port))
-            return port
-    raise AssertionError("no free port")
 
 
 def address_in(started: Process) -> str:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 
 from keytrail.web.auth import hash_token
-from tests.cli.command import SECONDS, Process, Ran, address_in, own_port, process, server
-from tests.collect.redis_servers import wait_for
+from tests.cli.command import SECONDS, Process, Ran, address_in, process, server
+from tests.collect.redis_servers import free_port, wait_for
 
 Keytrail = Callable[..., Ran]
 
@@ -29,7 +29,7 @@ def asked(url: str, token: str) -> int:
 
 def test_tokens_are_read_again_and_a_successor_takes_over(tmp_path: Path) -> None:
     file = tmp_path / "keytrail.toml"
-    with server(tmp_path / "data", tmp_path, settings=entry("first"), port=own_port()) as (running, url):
+    with server(tmp_path / "data", tmp_path, settings=entry("first"), port=free_port()) as (running, url):
         assert (asked(url, "first"), asked(url, "second")) == (200, 401)
         assert httpx.get(url + "/readyz", trust_env=False, timeout=SECONDS).json() == {"status": "ok", "reasons": []}
         file.write_text(entry("second"), encoding="utf-8")

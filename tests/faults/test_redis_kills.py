@@ -7,7 +7,6 @@ import redis
 from redis.backoff import NoBackoff
 from redis.retry import Retry
 
-from tests.cli.command import own_port
 from tests.collect.redis_servers import Servers, wait_for
 from tests.collect.test_loop import again
 from tests.faults.process import Collecting
@@ -19,8 +18,7 @@ pytestmark = pytest.mark.redis
 def test_nothing_acknowledged_is_lost(tmp_path: Path) -> None:
     durable = ("--appendonly", "yes", "--appendfsync", "always")
     servers = Servers(tmp_path / "redis")
-    # No other process may get the port while the server is down.
-    first = server = servers.start(*durable, port=own_port())
+    first = server = servers.start(*durable)
     config = write_config(tmp_path, server.port)
     # Without a pause after an error: how many records are pushed must not depend on chance.
     feed = Feed(redis.Redis(port=server.port, protocol=2, retry=Retry(NoBackoff(), 0)), rate=1_000)
