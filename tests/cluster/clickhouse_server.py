@@ -9,7 +9,6 @@ was reset, as one is when another shard is killed, clickhouse-local ends: it is 
 import contextlib
 import os
 import platform
-import random
 import signal
 import socket
 import subprocess
@@ -25,6 +24,8 @@ from xml.sax.saxutils import escape
 
 import httpx
 import pytest
+
+from tests.collect.redis_servers import free_port
 
 VERSION: Final = "26.7.2"
 LIBRARY: Final = Path(__file__).parent / "clickhouse/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"
@@ -88,6 +89,7 @@ class ClickHouse:
     port: int
     native: int
     _process: "subprocess.Popen[bytes] | None" = field(default=None, repr=False)
+    _changing: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def url(self, database: str = "keytrail", *, password: str = PASSWORD) -> str:
         """Its URL as a setting."""
@@ -127,9 +129,12 @@ class ClickHouse:
         threading.Thread(target=self._keep_up, args=[self._process], daemon=True).start()
 
     def _keep_up(self, process: "subprocess.Popen[bytes]") -> None:
-        if process.wait() == -signal.SIGABRT and self._process is process:
-            _let_go(process)
-            self.start()
+        if process.wait() == -signal.SIGABRT:
+            with self._changing:
+                # Unless it is being killed at the same moment.
+                if self._process is process:
+                    _let_go(process)
+                    self.start()
 
     def until_it_answers(self, seconds: float = 60.0) -> None:
         """Wait until it can be asked."""
@@ -152,7 +157,8 @@ class ClickHouse:
 
     def kill(self) -> None:
         """As if its machine had lost its process: no chance to write anything."""
-        process, self._process = self._process, None
+        with self._changing:
+            process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
@@ -164,13 +170,6 @@ def _let_go(process: "subprocess.Popen[bytes]") -> None:
     process.stdin.close()
 
 
-def _port() -> int:
-    """A free port that no outgoing connection is given: one could take it while a killed server is away."""
-    while _taken(port := random.randrange(20_000, 32_000)):
-        pass
-    return port
-
-
 def _taken(port: int) -> bool:
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
@@ -180,7 +179,7 @@ def _taken(port: int) -> bool:
 def clickhouse_servers(folder: Path, shards: int = 1) -> Iterator[list[ClickHouse]]:
     """Servers that answer and do not outlive the test; several are the shards of the cluster `kt`."""
     assert LIBRARY.exists(), "the server is not there: make clickhouse"
-    servers = [ClickHouse(folder / f"clickhouse{number}", _port(), _port()) for number in range(shards)]
+    servers = [ClickHouse(folder / f"clickhouse{number}", free_port(), free_port()) for number in range(shards)]
     try:
         for number, server in enumerate(servers, 1):
             server.configure(servers, number)

@@ -1,17 +1,21 @@
 import contextlib
+import time
 import uuid
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterator
+from typing import Any, TypeVar
 
 import pytest
 
 from keytrail.cli.wiring import assembled
 from keytrail.config import load
+from keytrail.errors import StoreAway
 from keytrail.store import turns, writer
 from tests.cluster.clickhouse_server import CLUSTER, ClickHouse
 from tests.cluster.fronts import Server, front
 from tests.cluster.shards import Shards, sharded
 from tests.product import Product
+
+T = TypeVar("T")
 
 
 @pytest.fixture(scope="module")
@@ -47,6 +51,18 @@ def product_on(server: Server | ClickHouse | Shards, cluster: str = "", **values
         running = Product(parts)
         with running.http:
             yield running
+
+
+def answered(ask: Callable[[], T], seconds: float = 60.0) -> T:
+    """What a server answers once it does: one that is slow, or is being started again, is away at first."""
+    deadline = time.monotonic() + seconds
+    while True:
+        try:
+            return ask()
+        except StoreAway:
+            if time.monotonic() > deadline:
+                raise
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module", autouse=True)

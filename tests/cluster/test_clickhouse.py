@@ -1,10 +1,11 @@
 """keytrail on real ClickHouse servers: the recorded answers, one and two shards, and servers that are killed."""
 
+import contextlib
 import itertools
 import logging
-import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -19,7 +20,7 @@ from keytrail.store.tables import RAW, ROLLUPS
 from tests.acceptance.test_captures import DAY, ORGS, read_expected, token_of
 from tests.cli.captures import lines_of
 from tests.cluster.clickhouse_server import CLUSTER, VERSION, ClickHouse, needs_clickhouse
-from tests.cluster.conftest import product_on
+from tests.cluster.conftest import answered, product_on
 from tests.cluster.shards import Shards
 from tests.product import TOKEN, Product, token_entry
 
@@ -28,6 +29,7 @@ pytestmark = needs_clickhouse
 on_shards = pytest.mark.parametrize("real", [CLUSTER], indirect=True, ids=["shards"], scope="module")
 
 ORG = ORGS[0]
+OF_KEY = "/api/activity/keys/endpoint/{}/1/10/2026/1/10/2026"
 LINES = [
     f'{{"timestamp": "2026-10-01T10:00:00Z", "org_id": "{ORG}", "api_key": "{number % 40:016x}"}}'.encode()
     for number in range(2000)
@@ -70,7 +72,7 @@ def test_every_answer_about_a_capture(store: Product) -> None:
 
 @on_shards
 def test_rows_are_where_they_belong(store: Product) -> None:
-    store.empty()
+    answered(store.empty)
     assert store.put_lines(LINES).stored == len(LINES)
     for table in ("requests", "by_key_day"):
         (wrong, shards) = store.query(
@@ -81,78 +83,74 @@ def test_rows_are_where_they_belong(store: Product) -> None:
 
 def test_killed_in_the_middle_of_inserts(store: Product, shards: Shards) -> None:
     """Each in turn, at one moment after another of an insert: tried again, each chunk counts once."""
-    store.empty()
-    began, batches = time.monotonic(), itertools.count()
-    stored = take(store, f"whole {next(batches)}", attempt=1)
+    answered(store.empty)
+    began = time.monotonic()
+    take_surely(store, "whole")
     lasts, nodes = time.monotonic() - began, nodes_of(store, shards)
     for number, part in enumerate((0.3, 0.6, 0.9)):
-        batch, victim = f"killed {next(batches)}", nodes[number % len(nodes)]
-        outcome: list[Exception | int] = []
-        inserting = threading.Thread(target=lambda batch=batch, outcome=outcome: outcome.append(tried(store, batch)))
-        inserting.start()
-        time.sleep(lasts * part)
-        victim.kill()
-        inserting.join()
+        batch, victim = f"killed {number}", nodes[number % len(nodes)]
+        with ThreadPoolExecutor(1) as pool:
+            inserting = pool.submit(take, store, batch, attempt=1)
+            time.sleep(lasts * part)
+            victim.kill()
+            with contextlib.suppress(StoreAway):
+                inserting.result()
         victim.start()
         victim.until_it_answers()
-        if isinstance(outcome[0], Exception):
-            assert isinstance(outcome[0], StoreAway), outcome[0]
-        assert counted_after(store, batch, stored * (number + 2)) == {stored * (number + 2)}
-        assert differing(store.parts.engine, 202610) == []
-
-
-def tried(store: Product, batch: str) -> Exception | int:
-    try:
-        return take(store, batch, attempt=1)
-    except StoreError as error:
-        return error
+        assert counted_after(store, batch, attempt=2) == {len(LINES) * (number + 2)}
+        assert answered(lambda: differing(store.parts.engine, 202610)) == []
 
 
 def take(store: Product, batch: str, *, attempt: int) -> int:
     return store.parts.intake.take(batch, 0, LINES, following="", attempt=attempt, origin="t", org=None).stored
 
 
-def counted_after(store: Product, batch: str, records: int) -> set[int]:
-    """What is counted once a chunk has been tried again, as a collector does until it is stored."""
-    deadline = time.monotonic() + 60
-    for attempt in itertools.count(2):
-        try:
-            take(store, batch, attempt=attempt)
-        except StoreAway:
-            # Connections to a server that was killed fail once more, and the other may have to be started again.
-            if time.monotonic() > deadline:
-                break
-            time.sleep(0.1)
-        else:
-            return counted(store)
-    raise AssertionError(f"never stored: {records} records")
+def take_surely(store: Product, batch: str, attempt: int = 1) -> None:
+    """Try a chunk until it is stored, as a collector does.
+
+    Connections to a server that was killed fail once more, and the other may have to be started again.
+    """
+    attempts = itertools.count(attempt)
+    answered(lambda: take(store, batch, attempt=next(attempts)))
+
+
+def counted_after(store: Product, batch: str, attempt: int = 1) -> set[int]:
+    """What is counted once a chunk is stored."""
+    take_surely(store, batch, attempt)
+    return answered(lambda: counted(store))
 
 
 @on_shards
 def test_a_keys_answer_needs_its_own_shard_only(store: Product, shards: Shards) -> None:
-    store.empty()
-    assert store.put_lines(LINES).stored == len(LINES)
+    answered(store.empty)
+    assert counted_after(store, "before") == {len(LINES)}
     keys = dict(
         store.query("SELECT _shard_num, any(api_key) FROM requests WHERE _shard_num IN (1, 2) GROUP BY _shard_num")
     )
-    path = "/api/activity/keys/endpoint/{}/1/10/2026/1/10/2026"
+
+    def hits(key: str) -> int:
+        answer = store.http.get(OF_KEY.format(key), headers={"Authorization": TOKEN})
+        if answer.status_code == 503:
+            raise StoreAway(answer.text)
+        return int(answer.json()["data"][0]["hits"])
+
     other = shards.nodes[1]
     other.kill()
     try:
-        assert store.get(path.format(keys[1]))["data"][0]["hits"] == len(LINES) // 40
-        for whole in (path.format(keys[2]), "/api/usage/apis/1/10/2026/1/10/2026"):
+        assert answered(lambda: hits(keys[1])) == len(LINES) // 40
+        for whole in (OF_KEY.format(keys[2]), "/api/usage/apis/1/10/2026/1/10/2026"):
             assert store.http.get(whole, headers={"Authorization": TOKEN}).status_code == 503
         with pytest.raises(StoreAway):
             take(store, "while one is away", attempt=1)
         # What an earlier attempt began to delete is asked of those that answer: a replica may be away for long.
-        wait_for_mutations(store.parts.engine, RAW, "DELETE", reachable=True)
+        answered(lambda: wait_for_mutations(store.parts.engine, RAW, "DELETE", reachable=True))
         with pytest.raises(StoreAway):
             wait_for_mutations(store.parts.engine, RAW)
     finally:
         other.start()
         other.until_it_answers()
-    assert counted_after(store, "while one is away", 2 * len(LINES)) == {2 * len(LINES)}
-    assert store.get(path.format(keys[2]))["data"][0]["hits"] == 2 * len(LINES) // 40
+    assert counted_after(store, "while one is away", attempt=2) == {2 * len(LINES)}
+    assert answered(lambda: hits(keys[2])) == 2 * len(LINES) // 40
 
 
 def test_an_error_in_the_middle_of_an_answer(store: Product) -> None:

@@ -124,7 +124,7 @@ def run_apart(script: Path, *arguments: object) -> Any:
         capture_output=True,
         check=False,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert ran.returncode == 0, ran.stderr
     return json.loads(ran.stdout)

@@ -1,6 +1,5 @@
 """Cold days in a bucket, held against a server that speaks S3."""
 
-import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from keytrail.store.erasing import Erasing
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.retention import Pruning
 from keytrail.store.verify import verify
+from tests.collect.redis_servers import free_port
 from tests.product import Product, product
 from tests.store import cold_store as cold
 from tests.store.cold_store import KEEPS, KEYS, NOW, OLD, ORG, OTHER, RECORDS, all_right, asked, exported, names
@@ -47,8 +47,8 @@ class Service:
     def stop(self) -> None:
         """Stop it; harmless if it has stopped."""
         self.process.terminate()
-        self.process.wait(30)
-        self._reading.wait(30)
+        self.process.wait(60)
+        self._reading.wait(60)
         if self.process.stderr:
             self.process.stderr.close()
 
@@ -186,9 +186,7 @@ def test_a_bucket_needs_its_key(
 
 def test_a_bucket_that_is_away(store: Product, tmp_path: Path) -> None:
     engine, there = store.parts.engine, store.parts.engine.cold
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    nobody = Place(f"http://127.0.0.1:{port}", "us-east-1", "records/of/keytrail", "tests", SECRET)
+    nobody = Place(f"http://127.0.0.1:{free_port()}", "us-east-1", "records/of/keytrail", "tests", SECRET)
     engine.cold = Bucket(nobody, tmp_path, connect=1, answer=1)
     hot, less = cold.hot(store), KEEPS.model_copy(update={"raw_days": 2})
     try:

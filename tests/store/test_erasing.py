@@ -1,5 +1,6 @@
 """Whoever is erased is gone everywhere, does not come back, and the sums and the ledger still add up."""
 
+import itertools
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -24,7 +25,8 @@ from tests.product import Product
 ORG, OTHER = "o", "other"
 THEIRS, OTHERS = "7f3c3ca87376cabe", "00000000"
 ADDRESS = "192.0.2.7"
-TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+TODAY = datetime(2026, 3, 1, 12, tzinfo=UTC)
+"""The first of a month: the three days are of three months."""
 DAYS = [TODAY - timedelta(days=days) for days in (40, 1, 0)]
 TABLES = [rollup.table for rollup in ROLLUPS]
 EXACT = [table for table in TABLES if not table.startswith("by_client")]
@@ -53,7 +55,7 @@ def line(day: datetime, n: int, key: str, org: str = ORG) -> bytes:
 LINES = [line(day, n, THEIRS) for day in DAYS for n in range(6)]
 LINES += [line(day, n, OTHERS) for day in DAYS for n in range(6, 10)]
 LINES += [line(DAYS[1], n, THEIRS, OTHER) for n in range(2)]
-ROUND = iter(range(100))
+ROUND = itertools.count()
 
 
 @pytest.fixture
@@ -203,9 +205,9 @@ def test_an_organisation_and_a_time_of_its_own(filled: Product) -> None:
 def test_it_does_not_come_back(filled: Product) -> None:
     erase(filled, Subject("key", THEIRS))
     before = counts(filled)
-    late = [line(TODAY, 30, THEIRS), line(TODAY, 31, OTHERS), b"no record"]
-    assert put(filled, late) == (1, ["bad_line", "erased"])
-    assert filled.query("SELECT taken, stored, rejected, reasons FROM batches ORDER BY written_at DESC LIMIT 1") == [
+    late, batch = [line(TODAY, 30, THEIRS), line(TODAY, 31, OTHERS), b"no record"], f"batch {next(ROUND)}"
+    assert put(filled, late, batch) == (1, ["bad_line", "erased"])
+    assert filled.query(f"SELECT taken, stored, rejected, reasons FROM batches WHERE batch_id = '{batch}'") == [
         (3, 1, 2, {"bad_line": 1, "erased": 1})
     ]
     assert filled.parts.writer.rebuild([TODAY.year * 100 + TODAY.month])

@@ -28,7 +28,8 @@ from tests.product import Product, product
 
 ORG = "o"
 (NEW,) = FILLS
-TODAY = datetime.now(UTC).replace(hour=12, minute=0, second=0, microsecond=0)
+TODAY = datetime(2026, 4, 12, 12, tzinfo=UTC)
+"""The first of the days, whose records may be gone, and the second are of one month."""
 DAYS = [TODAY - timedelta(days=days) for days in (40, 12, 1, 0)]
 RECORDS = [
     Record(

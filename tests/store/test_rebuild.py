@@ -86,19 +86,19 @@ def test_storing_waits_meanwhile(filled: Product, monkeypatch: pytest.MonkeyPatc
 
     def slow(*of: Any) -> None:
         reached.set()
-        assert go_on.wait(20)
+        assert go_on.wait(60)
         rebuild.rebuild_month(*of)
 
     monkeypatch.setattr("keytrail.store.writer.rebuild_month", slow)
     rebuilding = threading.Thread(target=filled.parts.writer.rebuild, args=([MONTH], ["by_api_day"]))
     storing = threading.Thread(target=filled.put_lines, args=(lines_of()[300:400],))
     rebuilding.start()
-    assert reached.wait(20)
+    assert reached.wait(60)
     storing.start()
     storing.join(0.5)
     assert storing.is_alive()
     assert filled.query(f"SELECT count() FROM {RAW}") == [(300,)]
     go_on.set()
-    rebuilding.join(20)
-    storing.join(20)
+    rebuilding.join(60)
+    storing.join(60)
     assert filled.query(f"SELECT count() FROM {RAW}") == filled.query("SELECT sum(records) FROM by_api_day") == [(400,)]

@@ -352,7 +352,7 @@ def test_no_fault_ends_pruning_for_good(filled: Product, monkeypatch: pytest.Mon
     monkeypatch.setattr(upkeep, "LOOK_EVERY", 0.01)
     monkeypatch.setattr(upkeep.Upkeep, "prune", prune)
     with filled.parts.upkeep.running():
-        assert again.wait(20)
+        assert again.wait(60)
 
 
 def test_from_when_on_there_is_something_is_known_though_a_token_was_logged_before(store: Product) -> None:
