@@ -9,7 +9,7 @@ from keytrail.collect.redis_url import parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import AccessDenied, SourceError, SourceUnavailable
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Servers, connect, wait_for
+from tests.collect.redis_servers import NEVER_AWAY_MS, Servers, connect, wait_for
 
 
 def test_failover(own_servers: Servers) -> None:
@@ -55,7 +55,8 @@ def test_failover(own_servers: Servers) -> None:
         return True
 
     wait_for(goes_on, what="failover")
-    wait_for(lambda: admin.info("replication")["role"] == "master")
+    wait_for(lambda: admin.info("replication")["role"] == "master", what="new master")
+    watch.execute_command("SENTINEL", "SET", "main", "down-after-milliseconds", str(NEVER_AWAY_MS))
     assert source.read(batch) == records[2:4], "scripts are loaded again, state and lease have moved along"
     batch = source.advance(batch, 2)
     assert batch is not None

@@ -47,10 +47,10 @@ def taken(source: Source) -> Batch:
 
 
 def test_every_list_is_sealed_and_comes_out_as_it_was(raw: Any, source: Source) -> None:
-    random.seed(4)
+    chance = random.Random(4)
     pushed = {}
     for name in list_names():
-        pushed[name] = [random.randbytes(random.randrange(60)) for _ in range(random.randrange(1, 9))]
+        pushed[name] = [chance.randbytes(chance.randrange(60)) for _ in range(chance.randrange(1, 9))]
         pushed[name] += [b"", b"\x00", b"\xff\xfe\r\n", b"\xc3\x28"]
         raw.rpush(name, *pushed[name])
     raw.rpush("analytics-other", b"not ours")

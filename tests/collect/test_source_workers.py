@@ -5,7 +5,10 @@ import threading
 import time
 from typing import Any
 
-from keytrail.collect.frozen_batch import Rejection
+import pytest
+
+from keytrail.collect.chunks import Renewing
+from keytrail.collect.frozen_batch import Batch, Rejection
 from keytrail.collect.source import Source
 from keytrail.errors import LeaseLost
 from tests.collect.conftest import PLAIN, MakeSource
@@ -85,3 +88,27 @@ def test_workers_that_fall_asleep_and_take_over(raw: Any, make_source: MakeSourc
     dead = [letter.record for name in LISTS for letter in sources[0].rejects(name, limit=total)]
     assert sorted(dead) == sorted(record for record in pushed if record.endswith(b"77"))
     assert takeovers() > 0, "else this shows nothing"
+
+
+def test_nobody_renews_any_more_when_an_insert_is_done(
+    raw: Any, source: Source, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The connections may be closed then: a renewal that is under way would end in an error of no known kind."""
+    raw.rpush(PLAIN, b"x")
+    source.seal()
+    batch = source.take()
+    assert batch is not None
+    renew, begun, under_way = source.renew, threading.Event(), list[Batch]()
+
+    def slow(one: Batch) -> None:
+        under_way.append(one)
+        begun.set()
+        time.sleep(0.1)
+        renew(one)
+        under_way.remove(one)
+
+    monkeypatch.setattr(source, "lease_seconds", 0.03)
+    monkeypatch.setattr(source, "renew", slow)
+    with Renewing(source, [batch, batch]):
+        assert begun.wait(60)
+    assert under_way == []

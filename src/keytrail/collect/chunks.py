@@ -102,10 +102,14 @@ class Renewing:
 
     def __exit__(self, *_: object) -> None:
         self._done.set()
+        # What comes next asks the same Redis, or closes the connections, which must not be in use then.
+        self._thread.join()
 
     def _renew(self, source: Source, batches: Sequence[Batch]) -> None:
         while not self._done.wait(source.lease_seconds / 3):
             for batch in batches:
+                if self._done.is_set():
+                    return
                 # Advance will say so, and is fenced.
                 with contextlib.suppress(SourceError):
                     source.renew(batch)
