@@ -2,6 +2,7 @@
 
 import contextlib
 import re
+import shutil
 from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -110,8 +111,21 @@ def test_what_is_there_is_made(tmp_path: Path) -> None:
         assert hits(store, "oauth_client")[0][("",)] == counted("oauth_id")[("",)] + 1
 
 
-def test_of_days_whose_records_are_gone_others_answer_or_nobody(tmp_path: Path) -> None:
-    fill(tmp_path, pruned=True)
+@pytest.fixture(scope="module")
+def pruned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a store whose first day has no single records any more."""
+    folder = tmp_path_factory.mktemp("pruned")
+    fill(folder, pruned=True)
+    return folder
+
+
+def copy_of(folder: Path, tmp_path: Path) -> Path:
+    """A store like another one; its links lead to places within it."""
+    return shutil.copytree(folder, tmp_path / "copy", symlinks=True)
+
+
+def test_of_days_whose_records_are_gone_others_answer_or_nobody(pruned: Path, tmp_path: Path) -> None:
+    tmp_path = copy_of(pruned, tmp_path)
     with product(tmp_path) as store:
         knows_callers(store, since=DAYS[1])
         assert hits(store, "key") == (counted("api_key"), ["by_key_day"])
@@ -160,8 +174,8 @@ class Breaking:
         f"'version': {NEW}",
     ],
 )
-def test_killed_and_opened_again(tmp_path: Path, at: str) -> None:
-    fill(tmp_path, pruned=True)
+def test_killed_and_opened_again(pruned: Path, tmp_path: Path, at: str) -> None:
+    tmp_path = copy_of(pruned, tmp_path)
     engine = EmbeddedEngine(tmp_path, Store())
     with contextlib.closing(engine):
         breaking: Any = Breaking(engine, at)

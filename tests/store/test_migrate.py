@@ -49,6 +49,14 @@ def schema(engine: EmbeddedEngine) -> list[tuple[str, str]]:
     return [(str(name), str(query)) for name, query in rows]
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[str, str]]:
+    """What a store is made of that was migrated at once."""
+    with engine_in(tmp_path_factory.mktemp("whole")) as opened:
+        migrate(opened)
+        return schema(opened)
+
+
 def columns(engine: EmbeddedEngine, table: str) -> dict[str, str]:
     rows = engine.query(
         "SELECT name, type FROM system.columns WHERE database = currentDatabase() AND table = {table:String} "
@@ -140,17 +148,13 @@ def test_a_statement_that_fails_is_named(engine: EmbeddedEngine) -> None:
 
 
 @pytest.mark.parametrize("done", range(1, len(migrations()[0][2]) + 1, 3))
-def test_a_migration_that_was_killed_goes_on(tmp_path: Path, done: int) -> None:
-    whole, halfway = tmp_path / "whole", tmp_path / "halfway"
-    with engine_in(whole) as engine:
-        migrate(engine)
-        expected = schema(engine)
-    with engine_in(halfway) as engine:
+def test_a_migration_that_was_killed_goes_on(whole: list[tuple[str, str]], tmp_path: Path, done: int) -> None:
+    with engine_in(tmp_path) as engine:
         for statement in STATEMENTS[:done]:
             engine.command(statement)
-    with engine_in(halfway) as engine:
+    with engine_in(tmp_path) as engine:
         assert migrate(engine) == [f"{number:04} {name}" for number, name, _ in migrations()]
-        assert schema(engine) == expected
+        assert schema(engine) == whole
         assert migrate(engine) == []
 
 
