@@ -151,7 +151,9 @@ class Servers:
     def start_cluster(self, nodes: int = 3) -> list[Server]:
         cluster: list[Server] = []
         for number in range(nodes):
-            node = self.start("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", port=cluster_port())
+            # Nodes that have not met within their timeout never do.
+            options = ("--cluster-enabled", "yes", "--cluster-node-timeout", str(NEVER_AWAY_MS))
+            node = self.start(*options, port=cluster_port())
             first, last = 16384 * number // nodes, 16384 * (number + 1) // nodes - 1
             with node.client() as client:
                 client.execute_command("CLUSTER", "ADDSLOTS", *range(first, last + 1))

@@ -44,7 +44,7 @@ def cluster(started: Servers) -> tuple[str, Callable[[], Any]]:
         node.stop()
 
     def again(node: Server) -> Server:
-        # Each knows the others from its file.
+        # Each knows the others from its file, and keeps away for as long as its timeout.
         options = ("--cluster-enabled", "yes", "--cluster-node-timeout", "2000", "--dir", str(node.log.parent))
         return started.start(*options, port=node.port)
 
