@@ -26,6 +26,9 @@ LISTS = (
     "analytics-tyk-system-analytics_3",
     "analytics-tyk-system-analytics_7_protobuf",
 )
+TTL = 3_600
+"""Seconds that a list lives. A gateway gives it 60: on a slow machine no collector might live that long, and what Redis
+deletes before anybody could seal it is lost to all."""
 POISON_EVERY = 1_009
 START = datetime(2026, 9, 29, 12, tzinfo=UTC)
 SPAN_NS = 3 * 86_400 * 1_000_000_000
@@ -80,7 +83,7 @@ class Feed:
             pipe = self.client.pipeline(transaction=True)
             for where, blobs in batches.items():
                 pipe.rpush(where, *blobs)
-                pipe.expire(where, 60, nx=True)
+                pipe.expire(where, TTL, nx=True)
             with contextlib.suppress(redis.RedisError):
                 pipe.execute()
                 self.pushed.update(names)

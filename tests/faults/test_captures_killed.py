@@ -19,7 +19,7 @@ from tests.acceptance import test_captures as answers
 from tests.acceptance import test_ledger as sent
 from tests.cli.command import address_in, process
 from tests.collect.redis_servers import Server, wait_for
-from tests.faults.rig import group_drift, waiting
+from tests.faults.rig import TTL, group_drift, waiting
 from tests.product import product, token_entry
 
 pytestmark = [pytest.mark.redis, pytest.mark.long]
@@ -37,7 +37,7 @@ def command(*parts: bytes) -> bytes:
 def push(port: int, records: Sequence[tuple[str, bytes]]) -> None:
     """Push records, one command each, as a gateway does, and give each list its time to live."""
     commands = [command(b"RPUSH", name.encode(), blob) for name, blob in records]
-    commands += [command(b"EXPIRE", name.encode(), b"60", b"NX") for name in dict(records)]
+    commands += [command(b"EXPIRE", name.encode(), b"%d" % TTL, b"NX") for name in dict(records)]
     with socket.create_connection(("127.0.0.1", port)) as connection:
         connection.sendall(b"".join(commands))
         answered = b""
