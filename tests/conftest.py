@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 MEMORY = Path("/dev/shm")
 ROOM = 4 * 2**30
@@ -22,8 +22,9 @@ LONGEST = ("faults", "browser")
 
 # An example that takes long says that the machine is busy, not that the code is wrong. `make test` draws the same
 # examples each time, so that a change fails by what it changed; `make test-long` looks for new ones.
-settings.register_profile("same", deadline=None, derandomize=True)
-settings.register_profile("new", deadline=None, print_blob=True)
+UNHURRIED = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("same", UNHURRIED, derandomize=True)
+settings.register_profile("new", UNHURRIED, print_blob=True)
 settings.load_profile("same")
 
 
