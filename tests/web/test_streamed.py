@@ -44,7 +44,7 @@ def answer(made: Streamed, *, leaves_after: int, cancelled: bool = False) -> lis
     async def run() -> None:
         # As the server says it: then a client that left is only told by `receive`.
         scope: dict[str, Any] = {"type": "http", "asgi": {"spec_version": "2.3"}, "method": "GET", "headers": []}
-        with anyio.fail_after(10), anyio.CancelScope() as cancelling:
+        with anyio.fail_after(60), anyio.CancelScope() as cancelling:
             around.append(cancelling)
             await made(scope, receive, send)
 
