@@ -32,6 +32,8 @@ POINTS = (*ANYWHERE, "renaming") if LINUX else ANYWHERE
 SEAL_EVERY: Final = 0.3
 SEAL_AT_LEAST_EVERY: Final = 1.0
 """Seconds; the shortest that the protocol allows, so that a short life passes each step several times."""
+LONGEST: Final = 240
+"""Seconds until a process counts as one that never ends."""
 FORKING = multiprocessing.get_context("forkserver")
 # The main module of the tests too: each child imports it.
 FORKING.set_forkserver_preload([__name__, "pytest"])
@@ -68,9 +70,9 @@ class Collecting:
         """Exit status, negative for a signal; None while it lives."""
         return self._process.exitcode
 
-    def wait(self, seconds: float = 30) -> int | None:
-        """Its exit status once it has ended; None if it has not by then."""
-        self._process.join(seconds)
+    def wait(self) -> int | None:
+        """Its exit status once it has ended; None if it never does."""
+        self._process.join(LONGEST)
         return self.status
 
     def terminate(self) -> None:
@@ -80,7 +82,7 @@ class Collecting:
     def kill(self) -> None:
         """Kill it, if it lives, and wait until it is gone."""
         self._process.kill()
-        self._process.join(30)
+        self._process.join(LONGEST)
         self._said.close()
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from keytrail.store.erased import Subject
 from keytrail.store.tables import RAW, ROLLUPS
-from tests.faults.process import FORKING, LINUX, count_down, die_at_rename, die_before_rename
+from tests.faults.process import FORKING, LINUX, LONGEST, count_down, die_at_rename, die_before_rename
 from tests.product import product
 from tests.store.test_writer import RECORDS, ROUND, counted, exact, write
 from tests.store.test_writer import chunk as chunk_of
@@ -49,7 +49,7 @@ def test_a_token_without_its_part(number: int, tmp_path: Path) -> None:
     system.mkdir()
     process = FORKING.Process(target=write_and_die, args=(data, number, system))
     process.start()
-    process.join(60)
+    process.join(LONGEST)
     assert process.exitcode == -9, "the engine does not rename each part once"
     assert list(system.iterdir()) == [], "what a killed process leaves is for nobody else to read"
     with product(data) as store:
@@ -82,7 +82,7 @@ def erase_and_die(data: Path) -> None:
 def test_a_day_is_replaced_whole_or_not_at_all(tmp_path: Path) -> None:
     process = FORKING.Process(target=erase_and_die, args=(tmp_path,))
     process.start()
-    process.join(60)
+    process.join(LONGEST)
     assert process.exitcode == -9, "the engine takes a partition away in another way"
     with product(tmp_path) as store:
         # Of the first day are those left who are not theirs; the next days are as they were.
