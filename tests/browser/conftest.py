@@ -12,7 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta, tzinfo
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, Literal
 from urllib.parse import urlencode
@@ -29,6 +29,7 @@ from keytrail.store.consumers import Link, replace_links
 from keytrail.store.ledger import GapRow, Ledger
 from keytrail.web.server import listen
 from keytrail.web.ui import render
+from tests.clock import standing
 from tests.oracle.records import SECOND, Record, from_msgpack, to_json
 from tests.product import ADMIN, TOKEN, Product, product, token_entry
 
@@ -71,14 +72,6 @@ _FLAGS = (
     "--disable-component-update",
     "--disable-sync",
 )
-
-
-class Standing(datetime):
-    """A clock that stands."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> "Standing":
-        return cls.fromtimestamp(NOW.timestamp(), tz)
 
 
 @dataclass(frozen=True)
@@ -184,7 +177,7 @@ def _standing() -> Iterator[None]:
     """The server's time stands still, and every panel comes with its page."""
     with pytest.MonkeyPatch.context() as patch:
         for module in ("instants", "query.kept", "web.ui.ask"):
-            patch.setattr(f"keytrail.{module}.datetime", Standing)
+            patch.setattr(f"keytrail.{module}.datetime", standing(NOW))
         patch.setattr(render, "_WITH_THE_PAGE", {True: math.inf, False: math.inf})
         yield
 

@@ -16,7 +16,8 @@ from keytrail.metrics import Metrics
 from keytrail.store.tables import ROLLUPS
 from tests.cli.captures import lines_of, path_of
 from tests.cli.command import Ran, run, server
-from tests.collect.redis_servers import Server, Servers, free_port, servers, wait_for
+from tests.collect.redis_servers import Server, Servers, servers, wait_for
+from tests.ports import free_port
 from tests.product import product
 
 Keytrail = Callable[..., Ran]

@@ -5,7 +5,7 @@ import json
 import re
 import signal
 from collections.abc import Callable
-from datetime import datetime, tzinfo
+from datetime import UTC, datetime
 from pathlib import Path
 
 import httpx
@@ -14,6 +14,7 @@ import pytest
 
 from tests.cli.captures import lines_of
 from tests.cli.command import SECONDS, Ran, address_in, process
+from tests.clock import standing
 
 Keytrail = Callable[..., Ran]
 # The capture is of 23 November 2026; one of its lines is moved to the first seconds of 2024.
@@ -28,18 +29,11 @@ def old_line() -> bytes:
     return json.dumps({**item, "record": base64.b64encode(msgpack.packb(record)).decode()}).encode()
 
 
-class AtTheTime(datetime):
-    """A clock that stands where the old line was made."""
-
-    @classmethod
-    def now(cls, tz: tzinfo | None = None) -> "AtTheTime":
-        return cls.fromtimestamp(OLD, tz)
-
-
 def test_shown_then_taken_away(keytrail: Keytrail, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "keytrail.toml").write_text(KEPT, encoding="utf-8")
     with monkeypatch.context() as then:
-        then.setattr("keytrail.store.chunk.datetime", AtTheTime)
+        # The clock stands where the old line was made.
+        then.setattr("keytrail.store.chunk.datetime", standing(datetime.fromtimestamp(OLD, UTC)))
         ran = keytrail("import", "--json", "-", stdin=old_line() + b"\n")
     assert ran.json()["stored"] == 1, ran
     assert keytrail("prune").out == "Nothing to take away.\n"

@@ -12,7 +12,8 @@ import pytest
 
 from keytrail.web.auth import hash_token
 from tests.cli.command import SECONDS, Process, Ran, address_in, process, server
-from tests.collect.redis_servers import free_port, wait_for
+from tests.collect.redis_servers import wait_for
+from tests.ports import free_port
 
 Keytrail = Callable[..., Ran]
 

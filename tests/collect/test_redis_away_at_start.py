@@ -9,8 +9,9 @@ import pytest
 from keytrail.cli.collecting import collecting
 from keytrail.collect.redis_url import parse_redis_url
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, Servers, connect, free_port, wait_for, wait_for_cluster
+from tests.collect.redis_servers import Server, Servers, connect, wait_for, wait_for_cluster
 from tests.collect.test_loop import push, ready, stored
+from tests.ports import free_port
 from tests.product import product
 
 pytestmark = pytest.mark.redis

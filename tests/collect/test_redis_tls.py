@@ -11,7 +11,8 @@ from keytrail.collect.redis_url import Tls, parse_redis_url
 from keytrail.collect.source import Source
 from keytrail.errors import SourceUnavailable
 from tests.collect.conftest import PLAIN
-from tests.collect.redis_servers import Server, connect, debian_redis, free_port, servers, wait_for
+from tests.collect.redis_servers import Server, connect, debian_redis, servers, wait_for
+from tests.ports import free_port
 
 pytestmark = pytest.mark.skipif(debian_redis() is None, reason="needs a redis-server with TLS")
 

@@ -4,7 +4,8 @@ import pytest
 
 from keytrail.collect.redis_url import RedisTarget, parse_redis_url
 from keytrail.errors import AccessDenied, RedisUrlError, SourceUnavailable
-from tests.collect.redis_servers import Server, Servers, connect, free_port
+from tests.collect.redis_servers import Server, Servers, connect
+from tests.ports import free_port
 
 
 @pytest.mark.parametrize(

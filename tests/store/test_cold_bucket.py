@@ -20,7 +20,7 @@ from keytrail.store.erasing import Erasing
 from keytrail.store.raw_rows import cold_days
 from keytrail.store.retention import Pruning
 from keytrail.store.verify import verify
-from tests.collect.redis_servers import free_port
+from tests.ports import free_port
 from tests.product import Product, product
 from tests.store import cold_store as cold
 from tests.store.cold_store import KEEPS, KEYS, NOW, OLD, ORG, OTHER, RECORDS, all_right, asked, exported, names

@@ -2,16 +2,13 @@
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 import typer
 
 from keytrail.cli import app
 from keytrail.cli.options import Config, Data, Logs, Org, Token, Url, content_of, range_of, settings_of
 from keytrail.errors import KeytrailError
-
-MOST_KEYS: Final = 100_000
-"""As many as the directory has links."""
 
 directory = typer.Typer(help="Which key, OAuth client or tag belongs to whom.", no_args_is_help=True)
 app.add_typer(directory, name="consumers")
@@ -67,6 +64,7 @@ def sync(
 
     from keytrail.cli.gateway import TIMEOUT, Gateway, named
     from keytrail.cli.reach import asked_org, reach
+    from keytrail.query.question import MOST_ROWS
     from keytrail.query.request import key_forms
     from keytrail.store.consumers import COLUMNS
     from keytrail.telemetry import set_up_logging
@@ -79,7 +77,7 @@ def sync(
     question = {
         "dimensions": ["key"],
         "filter": {"dimension": "key", "operator": "is_not", "value": ""},
-        "limit": MOST_KEYS,
+        "limit": MOST_ROWS,
         **range_of(start, end),
     }
     with reach(settings, url, token) as reached, httpx.Client(base_url=settings.gateway.url, timeout=TIMEOUT) as client:
@@ -127,6 +125,7 @@ def suggest(
     import msgspec
 
     from keytrail.cli.reach import asked_org, reach
+    from keytrail.query.question import MOST_ROWS
     from keytrail.telemetry import set_up_logging
     from keytrail.web.rows import neutral_cell
 
@@ -136,7 +135,7 @@ def suggest(
         "metrics": ["latest_alias"],
         "order": ["latest_alias", "key"],
         "filter": {"dimension": "alias", "operator": "is_not", "value": ""},
-        "limit": MOST_KEYS,
+        "limit": MOST_ROWS,
         **range_of(start, end),
     }
     with reach(settings_of(config, data), url, token) as reached:

@@ -111,12 +111,13 @@ def suggest(
     """A file for `import` from the paths in records, with how many each template would join; to be looked through."""
     import msgspec
 
+    from keytrail.query.question import MOST_ROWS
     from keytrail.query.suggest import suggest as proposed
 
     question = {
         "dimensions": ["api", "path"],
         "filter": {"dimension": "kind", "operator": "is", "value": "rest"},
-        "limit": 100_000,
+        "limit": MOST_ROWS,
         **range_of(start, end),
     }
     with _reached(url, token, config, data, log_format) as reached:

@@ -9,7 +9,6 @@ Both are sums: the contributions of all groups together are the whole change.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from math import sqrt
 from typing import Any, Final
 
 from keytrail.errors import TooCostly
@@ -107,21 +106,19 @@ class _Inquiry:
         )
 
     def _errors(self, rows: list[Row]) -> Row:
-        now, before = self._ranking.now.error, self._ranking.before.error
-        expected = before * self._scale
+        now, expected = self._ranking.now.error, self._ranking.before.error * self._scale
         return {
             "now": now,
-            "earlier": before,
+            "earlier": self._ranking.before.error,
             "expected": expected,
             "change": now - expected,
-            "sigma": _sigma(now - expected, now + before * self._scale**2),
+            "sigma": self._ranking.sigma["error"],
             "rest": now - expected - sum(row["contribution"] for row in rows),
             "rows": rows,
         }
 
     def _latency(self, rows: list[Row]) -> Row:
-        sides = (self._ranking.now, self._ranking.before)
-        now, before = (_ratio(one.slow, one.hits) for one in sides)
+        now, before = (_ratio(one.slow, one.hits) for one in (self._ranking.now, self._ranking.before))
         change = None if self._edge is None or now is None or before is None else now - before
         return {
             "p95_latency": self._p95.get(NOW),
@@ -129,7 +126,7 @@ class _Inquiry:
             "slow_share": None if change is None else now,
             "earlier_slow_share": None if change is None else before,
             "change": change,
-            "sigma": None if change is None else _sigma(change, sum(one.slow / one.hits**2 for one in sides)),
+            "sigma": None if change is None else self._ranking.sigma["slow"],
             "rest": None if change is None else change - sum(row["contribution"] for row in rows),
             "rows": rows,
         }
@@ -273,10 +270,6 @@ def _among(group: tuple[str, ...], keys: Sequence[Key]) -> tuple[Condition, ...]
 
 def _ratio(part: int, whole: int) -> float | None:
     return part / whole if whole else None
-
-
-def _sigma(change: float, variance: float) -> float:
-    return abs(change) / sqrt(variance) if variance else 0.0
 
 
 def _mean(row: Row, metric: str) -> float:

@@ -69,6 +69,7 @@ class Ranking:
     Attributes:
         suspects: By what is counted, `error` or `slow`, the groups that contribute most, most first.
         moved: By the same, what everything judged contributes together in the direction that is asked for.
+        sigma: By the same, how many times what chance alone gives the change of everything is, judged or not.
         now: The counts of everything in the range.
         before: The same in the baseline.
         groups: Groups that had a hit in either range.
@@ -77,6 +78,7 @@ class Ranking:
 
     suspects: dict[str, list[Suspect]]
     moved: dict[str, float]
+    sigma: dict[str, float]
     now: Counts
     before: Counts
     groups: int
@@ -136,12 +138,10 @@ class Ranker:
         found = ["count() AS groups", "countIf(is_judged) AS judged"]
         found += [f"sum({name}_{side}) AS all_{name}_{side}" for name in self._counted for side, _ in SIDES]
         for kind in self.kinds:
-            more, chance, sigma = f"more_{kind}", f"chance_{kind}", f"sigma_{kind}"
-            defined += [
-                f"{_more(kind, f'{kind}_now', f'{kind}_before')} AS {more}",
-                f"{_chance(kind)} AS {chance}",
-                f"if({chance} > 0, abs({more}) / {chance}, 0) AS {sigma}",
-            ]
+            more, sigma = f"more_{kind}", f"sigma_{kind}"
+            now, before = f"{kind}_now", f"{kind}_before"
+            defined += [f"{_more(kind, now, before)} AS {more}", f"{_sigma(kind, now, before)} AS {sigma}"]
+            found.append(f"{_sigma(kind, f'all_{now}', f'all_{before}', 'any(whole_hits_{})')} AS all_{sigma}")
             for way, sign in (("rise", ">"), ("fall", "<")):
                 # Sums of whole numbers, which do not depend on the order of the groups.
                 now, before = (f"sumIf({kind}_{side}, is_judged AND {more} {sign} 0)" for side, _ in SIDES)
@@ -169,7 +169,8 @@ class Ranker:
             for side, _ in SIDES
         )
         suspects = {kind: [self._suspect(one) for one in row[f"most_{kind}"]] for kind in self.kinds}
-        return Ranking(suspects, moved, now, before, int(row["groups"]), int(row["judged"]))
+        sigma = {kind: row[f"all_sigma_{kind}"] for kind in self.kinds}
+        return Ranking(suspects, moved, sigma, now, before, int(row["groups"]), int(row["judged"]))
 
     def _suspect(self, one: Sequence[Any]) -> Suspect:
         contribution, sigma, key, *counts = one
@@ -197,8 +198,10 @@ def _more(kind: str, now: str, before: str, hits: str = "whole_hits_{}") -> str:
     return f"{now} / {hits.format('now')} - {before} / {hits.format('before')}"
 
 
-def _chance(kind: str) -> str:
-    """What chance alone gives: counts of independent events vary by their square root."""
+def _sigma(kind: str, now: str, before: str, hits: str = "whole_hits_{}") -> str:
+    """How many times what chance alone gives that is: counts of independent events vary by their square root."""
     if kind == "error":
-        return "sqrt(error_now + error_before * (scale * scale))"
-    return "sqrt(slow_now / pow(whole_hits_now, 2) + slow_before / pow(whole_hits_before, 2))"
+        chance = f"sqrt({now} + {before} * (scale * scale))"
+    else:
+        chance = f"sqrt({now} / pow({hits.format('now')}, 2) + {before} / pow({hits.format('before')}, 2))"
+    return f"if({chance} > 0, abs({_more(kind, now, before, hits)}) / {chance}, 0)"

@@ -32,7 +32,7 @@ class Address:
 
     def __str__(self) -> str:
         """For people: without user and password."""
-        hosts = ",".join(f"[{host}]:{port}" if ":" in host else f"{host}:{port}" for host, port in self.hosts)
+        hosts = ",".join(f"{_written(host)}:{port}" for host, port in self.hosts)
         return f"clickhouse://{hosts}/{self.database}"
 
 
@@ -82,10 +82,14 @@ def _host(place: str, port: int) -> tuple[str, int]:
     except ValueError:
         raise _wrong(f"{place!r} is no host with a port from 1 to 65535") from None
     # urlsplit passes over what stands beside the brackets of an IPv6 address.
-    after = place.lower().removeprefix(f"[{host}]" if ":" in (host or "") else host or "")
-    if not host or given == 0 or after[:1] not in {"", ":"}:
+    if not host or given == 0 or place.lower().removeprefix(_written(host))[:1] not in {"", ":"}:
         raise _wrong(f"{place!r} is no host with a port from 1 to 65535")
     return host, given or port
+
+
+def _written(host: str) -> str:
+    """A host as it stands in a URL."""
+    return f"[{host}]" if ":" in host else host
 
 
 def _wrong(what: str) -> ConfigError:
