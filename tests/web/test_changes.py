@@ -78,6 +78,9 @@ def test_the_page_tells_of_what_is_spread_thinly(running: Product) -> None:
     assert "Nothing stands out" in page(direction="better")
     before = {"from": "2026-03-02T11:00:00Z", "to": "2026-03-02T12:00:00Z"}
     assert "Nothing to compare with" in page(**before)
+    # Where nothing is any more, nothing got better either.
+    after = {"from": "2026-03-02T13:00:00Z", "to": "2026-03-02T14:00:00Z"}
+    assert "There is no request in this range" in page(direction="better", **after)
 
 
 def test_a_token_sees_its_own_only(running: Product) -> None:

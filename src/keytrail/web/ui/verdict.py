@@ -105,9 +105,9 @@ def findings(desk: Desk, by_key: Row, by_endpoint: Row, by_both: Row | None, dir
 
 def _spread(told: Row, kind: str, direction: str) -> bool:
     """Whether everything together changed the way that is asked for, by more than chance and by much."""
-    found = told[kind]
-    if told["latency"]["earlier_p95_latency"] is None:
-        # Nothing was before that it could have changed from.
+    found, latency = told[kind], told["latency"]
+    if latency["p95_latency"] is None or latency["earlier_p95_latency"] is None:
+        # There is no request in one of the ranges, which is said instead.
         return False
     if not found["change"] or found["sigma"] < told["judged"]["least_sigma"]:
         return False
