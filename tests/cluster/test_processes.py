@@ -134,25 +134,21 @@ def test_a_collector_that_is_killed_leaves_its_batches_to_the_others(
 ) -> None:
     configure(tmp_path, shards, redis, "keytrail_killed", "lease_seconds = 25")
     lines = varied(lines_of(), 20)
-    with process("serve", "--no-collect", "--port", 0, home=tmp_path) as answering:
-        address = address_in(answering)
+    with contextlib.ExitStack() as stack:
+        address = address_in(stack.enter_context(process("serve", "--no-collect", "--port", 0, home=tmp_path)))
         alive: list[Process] = []
         killed = 0
         for part in range(10):
             while len(alive) < 3:
-                started = Process("collect", home=tmp_path)
+                started = stack.enter_context(process("collect", home=tmp_path))
                 started.until('"event": ?"ready"')
                 alive.append(started)
             push(redis, lines[part::10])
             time.sleep(0.2 * (part % 4))
             alive.pop(0).end(signal.SIGKILL)
             killed += 1
-        try:
-            wait_for(lambda: stored(address) == len(lines), seconds=120, what="every record")
-            assert killed == 10
-        finally:
-            for each in alive:
-                each.clear_up()
+        wait_for(lambda: stored(address) == len(lines), seconds=120, what="every record")
+        assert killed == 10
     assert stored_rows(shards, "keytrail_killed") == len(lines)
     assert run("check", "--ledger", home=tmp_path).status == 0
 
